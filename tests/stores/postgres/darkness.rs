@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use idempotency::{
-    OnLost, PostgresStore, Store,
-    store::{Claim, ClaimRequest, IfOwner, StoreErrorKind},
+    PostgresStore, Store,
+    store::{Claim, IfOwner, StoreErrorKind},
 };
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
@@ -111,18 +111,15 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
 
 /// Makes the store use all its connections concurrently.
 async fn connect_many(store: &PostgresStore) {
-    let mut claims = JoinSet::new();
+    let mut steps = JoinSet::new();
     for _ in 0..10 {
         let store = store.clone();
-        claims.spawn(async move {
-            let hold = new_hold();
-            let claimed = store
-                .claim(ClaimRequest::new(&hold, &request(), OnLost::Refuse))
-                .await;
-            assert_eq!(claimed.ok(), Some(won(1)));
+        steps.spawn(async move {
+            let renewed = store.renew(&new_hold()).await;
+            assert_eq!(renewed.ok(), Some(IfOwner::NotOwner));
         });
     }
-    claims.join_all().await;
+    steps.join_all().await;
 }
 
 /// Drops a step whose request is in flight.

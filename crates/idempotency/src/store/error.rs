@@ -2,6 +2,9 @@
 
 use std::{error::Error, fmt};
 
+#[cfg(feature = "postgres")]
+use crate::log_text::Causes;
+
 /// Why a store operation failed.
 ///
 /// The engine turns each error into a refusal and runs nothing, so a client may retry.
@@ -129,6 +132,17 @@ impl StoreError {
     pub(super) fn was_sent_if(mut self, earlier: bool) -> Self {
         self.was_sent |= earlier;
         self
+    }
+
+    /// The same error, for another call that failed with it.
+    #[cfg(feature = "postgres")]
+    pub(super) fn repeated(&self) -> Self {
+        Self {
+            kind: self.kind,
+            was_sent: self.was_sent,
+            store: self.store,
+            source: Causes(self.source.as_ref()).to_string().into(),
+        }
     }
 
     /// What went wrong.

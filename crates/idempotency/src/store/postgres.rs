@@ -1,10 +1,14 @@
 mod checked_out;
+mod claims;
 mod client;
+mod completions;
 mod connections;
 mod ends;
 mod error;
 mod identity;
+mod lane;
 mod listener;
+mod looks;
 mod opening;
 mod operators;
 mod records;
@@ -31,11 +35,14 @@ use super::{
     Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
 };
 use crate::Fingerprint;
+use claims::{Claims, First};
+use completions::Completions;
 use connections::{Connections, Retry};
-use error::store_error;
 use identity::Identity;
+use lane::Lane;
 use listener::Listener;
-use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
+use looks::Looks;
+use records::{MAX_OUTCOME, Next, fenced, microseconds};
 
 /// What errors and logs call this store.
 const NAME: &str = "postgres";
@@ -58,7 +65,8 @@ const NAME: &str = "postgres";
 /// The pool is one of sqlx 0.9. The transactions that carry keys may be those of another client (see
 /// [`Transaction`](crate::store::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
 /// and its completion, each with a commit of its own. In transactional mode it costs a read, and one statement in the
-/// handler's own transaction. A replay costs one statement that writes nothing.
+/// handler's own transaction. A replay costs one statement that writes nothing. Claims, completions and reads that arrive
+/// while such a statement is under way share the next one, and its commit.
 ///
 /// # Connections
 ///
@@ -122,6 +130,9 @@ pub struct PostgresStore(Arc<Shared>);
 
 struct Shared {
     connections: Arc<Connections>,
+    claims: Lane<Claims>,
+    completions: Lane<Completions>,
+    looks: Lane<Looks>,
     identity: Identity,
     wakeups: Wakeups,
     listener: Listener,
@@ -140,8 +151,12 @@ impl PostgresStore {
     /// client, if they are in the pool's database and schema. This is checked in the transaction itself.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
+        let connections = Arc::new(Connections::beside(pool));
         Self(Arc::new(Shared {
-            connections: Arc::new(Connections::beside(pool)),
+            claims: Lane::new(Claims::new(Arc::clone(&connections))),
+            completions: Lane::new(Completions::new(Arc::clone(&connections))),
+            looks: Lane::new(Looks::new(Arc::clone(&connections))),
+            connections,
             identity: Identity::default(),
             wakeups: Wakeups::default(),
             listener: Listener::new(),
@@ -170,21 +185,11 @@ impl Store for PostgresStore {
         // A waiter has to listen before it reads, or it misses what happens in between.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..MAX_READS {
-            let rows = self.step_of_claim(hold, || {
-                query(statements::CLAIM)
-                    .bind(hold.id.as_bytes())
-                    .bind(fingerprint.as_bytes())
-                    .bind(hold.token.as_bytes())
-                    .bind(microseconds(hold.lease))
-                    .bind(microseconds(hold.ttl))
-                    .bind(hold.labels.route())
-                    .bind(hold.labels.label())
-            });
-            let Some(rows) = rows.await? else {
-                return Ok(being_written(fingerprint));
+            let found = match self.take_or_find(hold, fingerprint).await? {
+                First::Record(found) => found,
+                First::Nothing => continue,
+                First::Locked => return Ok(being_written(fingerprint)),
             };
-            let Some(row) = rows.first() else { continue };
-            let found = Found::read(row).map_err(store_error)?;
             self.0.wakeups.saw(&hold.id, found.owner());
             let is_notified = found.awaited;
             match found.decide(hold, fingerprint, on_lost) {
@@ -256,19 +261,11 @@ impl Store for PostgresStore {
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         check_length(&outcome, MAX_OUTCOME)?;
-        let rows = self.0.connections.run(Retry::Always, || {
-            query(statements::COMPLETE)
-                .bind(hold.id.as_bytes())
-                .bind(hold.token.as_bytes())
-                .bind(microseconds(hold.ttl))
-                .bind(outcome.as_ref())
-        });
-        let rows = rows.await?;
-        let Some(row) = rows.first() else {
-            return Ok(IfOwner::NotOwner);
-        };
-        self.0.wakeups.wake(&hold.id);
-        Ok(IfOwner::Done(records::time(row, 0).map_err(store_error)?))
+        let stored = self.store_outcome(hold, &outcome).await?;
+        if matches!(stored, IfOwner::Done(_)) {
+            self.0.wakeups.wake(&hold.id);
+        }
+        Ok(stored)
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {

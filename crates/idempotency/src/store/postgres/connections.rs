@@ -41,6 +41,28 @@ pub(super) enum Retry {
     IfNotApplied,
 }
 
+/// What has become of a statement before it is sent, which another one has already tried to do for several keys.
+pub(super) struct Attempt {
+    deadline: Instant,
+    /// Whether it may have been sent.
+    was_sent: bool,
+    /// Why it is not known what became of it.
+    lost: Option<sqlx::Error>,
+}
+
+/// Why a statement for several keys has no rows.
+#[derive(Debug)]
+pub(super) enum Apart {
+    /// The server has undone it.
+    Undone,
+    /// The same, because another session has locked a row.
+    Locked,
+    /// Its connection was lost for this reason. What was sent may have been done.
+    Lost(String),
+    /// The statements for single keys would fail too.
+    Failed(StoreError),
+}
+
 /// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives up, so
 /// that the connection can still be cleaned up.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -108,19 +130,31 @@ impl Connections {
         retry: Retry,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        self.run_in_time(retry, statement)
+        self.run_on(Attempt::first(), retry, statement).await
+    }
+
+    /// Like [`run`](Self::run), after an attempt to do the same.
+    pub(super) async fn run_on<'q>(
+        &self,
+        attempt: Attempt,
+        retry: Retry,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        self.run_in_time(attempt, retry, statement)
             .await?
             .map_err(store_error)
     }
 
-    /// Like [`run`](Self::run), for a statement that does not wait long for its row: `None` if another session has
+    /// Like [`run_on`](Self::run_on), for a statement that does not wait long for its row: `None` if another session has
     /// locked it, in which case nothing was done.
     pub(super) async fn run_unless_locked<'q>(
         &self,
+        attempt: Attempt,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
         let asked = Instant::now();
-        match self.run_in_time(Retry::Always, statement).await? {
+        let sent = self.run_in_time(attempt, Retry::Always, statement);
+        match sent.await? {
             Ok(rows) => Ok(Some(rows)),
             // The error does not say what is locked. A lock on the whole table is waited for longer, and says nothing
             // about the key.
@@ -133,22 +167,50 @@ impl Connections {
         }
     }
 
+    /// Sends a statement for several keys, once.
+    pub(super) async fn run_together(
+        &self,
+        statement: Statement<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<PgRow>, Apart> {
+        let asked = Instant::now();
+        let sent = self.run_once(statement, deadline).await;
+        let error = match sent.map_err(Apart::Failed)? {
+            Ok(rows) => return Ok(rows),
+            Err(error) => error,
+        };
+        tracing::debug!(
+            error = %Causes(&error),
+            "a statement for several keys failed in PostgreSQL; each of them goes alone"
+        );
+        Err(match Failure::of(&error) {
+            Failure::ConnectionLost => Apart::Lost(error.to_string()),
+            // The whole table is locked.
+            Failure::Locked if asked.elapsed() >= LOCK_TIMEOUT => Apart::Failed(store_error(error)),
+            Failure::Locked => Apart::Locked,
+            Failure::Undone | Failure::ReadOnly | Failure::Lasting => Apart::Undone,
+        })
+    }
+
     /// The outer error is about the time limit, or about getting a connection.
     async fn run_in_time<'q>(
         &self,
+        attempt: Attempt,
         retry: Retry,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
-        let deadline = Instant::now() + STATEMENT_TIMEOUT;
-        let mut lost = None;
-        let mut is_first = true;
+        let Attempt {
+            deadline,
+            mut was_sent,
+            mut lost,
+        } = attempt;
         loop {
             let sent = self.run_once(statement(), deadline).await;
-            let error = match sent.map_err(|error| error.was_sent_if(!is_first))? {
+            let error = match sent.map_err(|error| error.was_sent_if(was_sent))? {
                 Ok(rows) => return Ok(Ok(rows)),
                 Err(error) => error,
             };
-            is_first = false;
+            was_sent = true;
             let failure = Failure::of(&error);
             if failure == Failure::Locked
                 && let Some(lost) = lost
@@ -216,8 +278,7 @@ impl Connections {
             Err(_) => {
                 // A late response must not be taken for the response to the next statement.
                 used.close_silent(sent);
-                let silence = within("no response", STATEMENT_TIMEOUT);
-                Err(StoreError::unavailable(silence).with_store(NAME))
+                Err(silence())
             }
         }
     }
@@ -253,6 +314,51 @@ impl Connections {
             .await
             .copied()
     }
+}
+
+impl Attempt {
+    /// Nothing has been sent.
+    pub(super) fn first() -> Self {
+        Self {
+            deadline: Instant::now() + STATEMENT_TIMEOUT,
+            was_sent: false,
+            lost: None,
+        }
+    }
+
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The same, after it was sent together with others.
+    pub(super) fn together(mut self, failed: Apart) -> Result<Self, StoreError> {
+        match failed {
+            Apart::Undone | Apart::Locked => {}
+            Apart::Lost(reason) => {
+                self.was_sent = true;
+                self.lost = Some(sqlx::Error::Protocol(reason));
+            }
+            Apart::Failed(error) => return Err(error),
+        }
+        Ok(self)
+    }
+}
+
+impl Apart {
+    /// The same, for one of several.
+    pub(super) fn for_one(&self) -> Self {
+        match self {
+            Self::Undone => Self::Undone,
+            Self::Locked => Self::Locked,
+            Self::Lost(reason) => Self::Lost(reason.clone()),
+            Self::Failed(error) => Self::Failed(error.repeated()),
+        }
+    }
+}
+
+/// The server has not responded in time.
+pub(super) fn silence() -> StoreError {
+    StoreError::unavailable(within("no response", STATEMENT_TIMEOUT)).with_store(NAME)
 }
 
 fn within(what: &str, time: Duration) -> String {

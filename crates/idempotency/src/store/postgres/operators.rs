@@ -13,21 +13,9 @@ use super::{
 };
 use crate::{
     StoreError,
-    record::{Record, RecordId, Token},
+    record::{RecordId, Token},
     store::{IfOwner, ListRequest, Listed, ListedPhase, Resolution, SPENT_FOR, check_length},
 };
-
-/// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record
-/// that its primary has.
-const FIND: &str = "
-    with writable as (
-        update idempotency_records set awaited = awaited where false
-    )
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
-        created_at, completed_at, route, label
-    from idempotency_records
-    where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
-";
 
 /// Reads this many records and returns those that match, and those that cannot be read. Each row, of which there is at
 /// least one, also contains the id after which the list continues. A row whose id is malformed is not a record.
@@ -131,16 +119,6 @@ const FORGET: &str = "
 ";
 
 impl PostgresStore {
-    pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let rows = self
-            .0
-            .connections
-            .run(Retry::Always, || query(FIND).bind(id.as_bytes()))
-            .await?;
-        let found = rows.first().map(records::whole_record);
-        found.transpose().map_err(store_error)
-    }
-
     pub(super) async fn listed(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
         let is_narrowed =
             request.phase.is_some() || request.created_before.is_some() || request.label.is_some();

@@ -1,6 +1,9 @@
 //! Reads the rows of the statements.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use sqlx::{
@@ -25,6 +28,9 @@ const WITHDRAWN: i16 = 3;
 /// The server itself would accept almost a gibibyte in one field. But if an outcome does not reach it in time, a retry
 /// runs again, which a tombstone prevents.
 pub(super) const MAX_OUTCOME: usize = 64 << 20;
+
+/// The longest outcome that goes together with others, which wait for it.
+pub(super) const MAX_TOGETHER_OUTCOME: i32 = 64 << 10;
 
 /// What a claim has found.
 pub(super) struct Found {
@@ -129,6 +135,14 @@ pub(super) fn fenced(rows: &[PgRow]) -> IfOwner<()> {
         [] => IfOwner::NotOwner,
         _ => IfOwner::Done(()),
     }
+}
+
+/// The rows of several records, of which the first column is the id.
+pub(super) fn by_id(rows: &[PgRow]) -> HashMap<RecordId, &PgRow> {
+    let id = |row: &PgRow| row.try_get(0).map(RecordId::from_bytes);
+    rows.iter()
+        .filter_map(|row| Some((id(row).ok()?, row)))
+        .collect()
 }
 
 fn record(row: &PgRow) -> Result<Record, Error> {

@@ -4,7 +4,7 @@ use sqlx::{postgres::PgRow, query};
 
 use super::{
     PostgresStore, Shared, being_written,
-    connections::{Retry, Statement},
+    connections::{Attempt, Retry, Statement},
     error::store_error,
     records::{self, microseconds},
     statements,
@@ -23,7 +23,7 @@ impl PostgresStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Option<Claim>, StoreError> {
-        let rows = self.step_of_claim(hold, || {
+        let rows = self.step_of_claim(Attempt::first(), hold, || {
             query(statements::TAKE_OVER)
                 .bind(hold.id.as_bytes())
                 .bind(fingerprint.as_bytes())
@@ -58,21 +58,23 @@ impl PostgresStore {
     /// The rows of a step of this claim, or `None` if another session is in the middle of a step on the key.
     pub(super) async fn step_of_claim<'q>(
         &self,
+        attempt: Attempt,
         hold: &Hold,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
         let connections = &self.0.connections;
         if hold.lease.is_zero() {
-            connections.run(Retry::Always, statement).await.map(Some)
+            let rows = connections.run_on(attempt, Retry::Always, statement);
+            rows.await.map(Some)
         } else {
-            connections.run_unless_locked(statement).await
+            connections.run_unless_locked(attempt, statement).await
         }
     }
 
     /// Asks to be notified of this hold's end. Returns false if it has already ended. If another session is in the
     /// middle of a step on the hold, this does nothing, and the waiter polls.
     pub(super) async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
-        let rows = self.0.connections.run_unless_locked(|| {
+        let rows = self.0.connections.run_unless_locked(Attempt::first(), || {
             query(statements::AWAIT)
                 .bind(id.as_bytes())
                 .bind(owner.as_bytes())

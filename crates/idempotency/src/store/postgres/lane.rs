@@ -1,0 +1,258 @@
+//! Sends together what arrives while a statement is under way.
+
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
+
+use super::connections::{Apart, Attempt, silence};
+use crate::StoreError;
+
+/// Steps of one kind, each on a key of its own, that one statement can do together.
+pub(super) trait Together: Send + Sync + 'static {
+    type Step: Send + Sync + 'static;
+    type Answer: Send + 'static;
+
+    /// Does these steps in one statement. One that gets no answer has not been done, and goes alone.
+    fn send(
+        &self,
+        steps: &[Self::Step],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, Apart>> + Send;
+}
+
+/// The steps of one kind. A step goes at once, alone, if no other is under way. Those that arrive meanwhile go together in
+/// the next statement.
+///
+/// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
+/// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.
+pub(super) struct Lane<T: Together>(Arc<Shared<T>>);
+
+struct Shared<T: Together> {
+    together: T,
+    state: Mutex<State<T>>,
+}
+
+struct State<T: Together> {
+    /// The turn that is under way.
+    turn: Option<u64>,
+    /// The number of the last turn, or of the last step that waits.
+    last: u64,
+    waiting: VecDeque<Waiting<T>>,
+}
+
+/// A step that waits for its turn. Its caller has left if the reply's receiver is gone.
+struct Waiting<T: Together> {
+    number: u64,
+    step: T::Step,
+    deadline: Instant,
+    reply: oneshot::Sender<Reply<T>>,
+    runtime: Handle,
+}
+
+enum Reply<T: Together> {
+    /// No other step is waiting, so this one goes alone.
+    Turn(Turn<T>),
+    Done(T::Answer),
+    Apart(Apart),
+}
+
+/// The right to send the next statement. Those that wait go when it ends.
+pub(super) struct Turn<T: Together> {
+    lane: Arc<Shared<T>>,
+    number: u64,
+}
+
+/// What becomes of a step.
+pub(super) enum Joined<T: Together> {
+    Done(T::Answer),
+    /// It has to go alone: in its turn, or outside of the lane.
+    Alone(Option<Turn<T>>, Attempt),
+}
+
+/// How long a step waits for the statement that is under way. After that the next statement goes too: a network may have
+/// dropped the first one, its key may be locked, or its task may stand behind a handler that blocks its thread.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// More would make the first of them wait for the last one without saving much of a commit's cost.
+const MAX_TOGETHER: usize = 64;
+
+impl<T: Together> Lane<T> {
+    pub(super) fn new(together: T) -> Self {
+        Self(Arc::new(Shared {
+            together,
+            state: Mutex::new(State {
+                turn: None,
+                last: 0,
+                waiting: VecDeque::new(),
+            }),
+        }))
+    }
+
+    pub(super) fn together(&self) -> &T {
+        &self.0.together
+    }
+
+    /// Waits until the step has been done with others, or has to go alone.
+    pub(super) async fn join(
+        &self,
+        step: impl FnOnce() -> T::Step,
+    ) -> Result<Joined<T>, StoreError> {
+        let attempt = Attempt::first();
+        let (number, mut replied) = {
+            let mut state = self.0.state.lock();
+            if state.turn.is_none() {
+                let turn = self.0.turn(&mut state);
+                return Ok(Joined::Alone(Some(turn), attempt));
+            }
+            let (reply, replied) = oneshot::channel();
+            let number = state.next_number();
+            state.waiting.push_back(Waiting {
+                number,
+                step: step(),
+                deadline: attempt.deadline(),
+                reply,
+                runtime: Handle::current(),
+            });
+            (number, replied)
+        };
+        loop {
+            let patience = attempt.deadline().min(Instant::now() + PATIENCE);
+            match timeout_at(patience, &mut replied).await {
+                Ok(Ok(Reply::Done(answer))) => return Ok(Joined::Done(answer)),
+                Ok(Ok(Reply::Turn(turn))) => return Ok(Joined::Alone(Some(turn), attempt)),
+                Ok(Ok(Reply::Apart(apart))) => {
+                    return Ok(Joined::Alone(None, attempt.together(apart)?));
+                }
+                // The statement was dropped midway, with its runtime.
+                Ok(Err(dropped)) => {
+                    let lost = Apart::Lost(dropped.to_string());
+                    return Ok(Joined::Alone(None, attempt.together(lost)?));
+                }
+                Err(_) if Instant::now() >= attempt.deadline() => return Err(silence()),
+                Err(_) => self.0.overtake(number),
+            }
+        }
+    }
+}
+
+impl<T: Together> Shared<T> {
+    fn turn(self: &Arc<Self>, state: &mut State<T>) -> Turn<T> {
+        let number = state.next_number();
+        state.turn = Some(number);
+        Turn {
+            lane: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Begins the next turn beside the one that is under way, if this step still waits.
+    fn overtake(self: &Arc<Self>, number: u64) {
+        let mut state = self.state.lock();
+        if state.waiting.iter().any(|waiting| waiting.number == number) {
+            let next = state.take();
+            let turn = self.turn(&mut state);
+            drop(state);
+            go(next, turn);
+        }
+    }
+
+    /// Ends a turn, and begins the next one if steps are waiting. Returns whether a task has been started for them.
+    fn pass_on(self: &Arc<Self>, ended: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.turn != Some(ended) {
+            // It has ended before, or was overtaken.
+            return false;
+        }
+        state.turn = None;
+        let next = state.take();
+        if next.is_empty() {
+            return false;
+        }
+        let turn = self.turn(&mut state);
+        drop(state);
+        go(next, turn)
+    }
+}
+
+impl<T: Together> State<T> {
+    const fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The steps that go next. They are of one runtime: another one may not be driven for a while.
+    fn take(&mut self) -> Vec<Waiting<T>> {
+        let (mut next, mut others) = (Vec::new(), VecDeque::new());
+        let mut runtime = None;
+        for waiting in mem::take(&mut self.waiting) {
+            if waiting.reply.is_closed() {
+                continue;
+            }
+            let its_runtime = waiting.runtime.id();
+            if next.len() < MAX_TOGETHER && *runtime.get_or_insert(its_runtime) == its_runtime {
+                next.push(waiting);
+            } else {
+                others.push_back(waiting);
+            }
+        }
+        self.waiting = others;
+        next
+    }
+}
+
+/// Lets these steps go: one in the task of its caller, several in a new task. Returns whether there is one.
+fn go<T: Together>(mut next: Vec<Waiting<T>>, turn: Turn<T>) -> bool {
+    if next.len() > 1 {
+        let runtime = next[0].runtime.clone();
+        runtime.spawn(go_together(next, turn));
+        return true;
+    }
+    if let Some(alone) = next.pop() {
+        // If its caller has left, the reply is dropped, and the turn with it.
+        drop(alone.reply.send(Reply::Turn(turn)));
+    }
+    false
+}
+
+async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
+    let deadline = next.iter().map(|waiting| waiting.deadline).min();
+    let deadline = deadline.unwrap_or_else(Instant::now);
+    let (steps, replies): (Vec<_>, Vec<_>) = next
+        .into_iter()
+        .map(|waiting| (waiting.step, waiting.reply))
+        .unzip();
+    match turn.lane.together.send(&steps, deadline).await {
+        Ok(answers) => {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                let answer = answer.map_or(Reply::Apart(Apart::Undone), Reply::Done);
+                drop(reply.send(answer));
+            }
+        }
+        Err(apart) => {
+            for reply in replies {
+                drop(reply.send(Reply::Apart(apart.for_one())));
+            }
+        }
+    }
+}
+
+impl<T: Together> Turn<T> {
+    /// Ends it. A task that was just started for others may wait for this very thread, which a handler may block next.
+    pub(super) async fn end(self) {
+        if self.lane.pass_on(self.number) {
+            yield_now().await;
+        }
+    }
+}
+
+impl<T: Together> Drop for Turn<T> {
+    fn drop(&mut self) {
+        self.lane.pass_on(self.number);
+    }
+}

@@ -1,0 +1,109 @@
+//! Reads of records: alone, or of many keys at once.
+
+use std::sync::Arc;
+
+use sqlx::{Error, Row, query};
+use tokio::time::Instant;
+
+use super::{
+    PostgresStore,
+    connections::{Apart, Attempt, Connections, Retry},
+    error::store_error,
+    lane::{Joined, Together},
+    records::{MAX_TOGETHER_OUTCOME, by_id, whole_record},
+};
+use crate::{
+    StoreError,
+    record::{Record, RecordId},
+};
+
+/// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record
+/// that its primary has.
+const FIND: &str = "
+    with writable as (
+        update idempotency_records set awaited = awaited where false
+    )
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+        created_at, completed_at, route, label
+    from idempotency_records
+    where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
+";
+
+/// [`FIND`] for many keys. Each that it looks at has a row, which says whether there is a record. It leaves out the long
+/// ones.
+const FIND_TOGETHER: &str = "
+    with writable as (
+        update idempotency_records set awaited = awaited where false
+    )
+    select asked.id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+        created_at, completed_at, route, label, record.id is not null as is_there
+    from unnest($1) as asked (id)
+    left join lateral (
+        select *
+        from idempotency_records
+        where id = asked.id and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
+        offset 0
+    ) as record on true
+    where coalesce(octet_length(outcome), 0) <= $2
+";
+
+pub(super) struct Looks {
+    connections: Arc<Connections>,
+}
+
+impl Looks {
+    pub(super) const fn new(connections: Arc<Connections>) -> Self {
+        Self { connections }
+    }
+}
+
+impl Together for Looks {
+    type Step = RecordId;
+    type Answer = Result<Option<Record>, Error>;
+
+    async fn send(
+        &self,
+        steps: &[RecordId],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Self::Answer>>, Apart> {
+        let ids: Vec<_> = steps.iter().map(|id| &id.as_bytes()[..]).collect();
+        let statement = query(FIND_TOGETHER).bind(ids).bind(MAX_TOGETHER_OUTCOME);
+        let rows = self.connections.run_together(statement, deadline).await?;
+        let rows = by_id(&rows);
+        let found = |id| {
+            let row = rows.get(id)?;
+            Some(match row.try_get(12) {
+                Ok(true) => whole_record(row).map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            })
+        };
+        Ok(steps.iter().map(found).collect())
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        match self.0.looks.join(|| *id).await? {
+            Joined::Done(found) => found.map_err(store_error),
+            Joined::Alone(turn, attempt) => {
+                let found = self.find_alone(attempt, id).await;
+                if let Some(turn) = turn {
+                    turn.end().await;
+                }
+                found
+            }
+        }
+    }
+
+    async fn find_alone(
+        &self,
+        attempt: Attempt,
+        id: &RecordId,
+    ) -> Result<Option<Record>, StoreError> {
+        let find = || query(FIND).bind(id.as_bytes());
+        let rows = self.0.connections.run_on(attempt, Retry::Always, find);
+        let found = rows.await?.first().map(whole_record);
+        found.transpose().map_err(store_error)
+    }
+}

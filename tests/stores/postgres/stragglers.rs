@@ -1,0 +1,189 @@
+//! Statements of many requests that some of them leave, or that do not end.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::FutureExt;
+use idempotency::{
+    Store,
+    store::{Claim, IfOwner, StoreErrorKind},
+};
+use sqlx::{AssertSqlSafe, raw_sql};
+use tests::servers::postgres::PostgresServer;
+use tokio::task::JoinSet;
+
+use super::{
+    behind_a_proxy, connection, database, hex, hold_on, name, new_hold, request, store,
+    together::{BOOKED, claim_all, complete_all, many},
+};
+use crate::{claim, within_a_minute, won};
+
+/// Their statement goes on for the others, and what it took for them is withdrawn as ever.
+// proves: dropped-future-loses-nothing, late-claim-holds-key
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_that_leave_take_nothing_from_the_others() {
+    let Some(direct) = database().await else {
+        return;
+    };
+    let (proxy, url) = behind_a_proxy(&direct).await;
+    let store = store(&url).await;
+    for _ in 0..2 {
+        let warm = many();
+        claim_all(&store, &warm).await;
+        complete_all(&store, &warm).await;
+    }
+    let holds = many();
+    let mut claims = Vec::new();
+    // The first one's reply is awaited, and then that to the others.
+    let before = proxy.delayed_replies();
+    proxy.delay_the_next_replies([Duration::from_millis(20), Duration::from_secs(600)]);
+    for hold in holds.clone() {
+        let store = store.clone();
+        claims.push(tokio::spawn(async move {
+            claim(&store, &hold, &request()).await
+        }));
+    }
+    let sent = async {
+        while proxy.delayed_replies() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_a_minute("the others' reply", sent).await;
+    let (leaving, staying) = claims.split_at_mut(8);
+    for claim in &mut *leaving {
+        claim.abort();
+    }
+    for claim in leaving {
+        // The first one has its reply.
+        drop(claim.await);
+    }
+    proxy.let_everything_through();
+    for claim in staying {
+        let claimed = claim.await.expect("a claim");
+        assert_eq!(claimed.ok(), Some(won(1)));
+    }
+    for left in &holds[..8] {
+        let withdrawn = store.withdraw(left, &request()).await;
+        withdrawn.expect("a withdrawal");
+        let late = claim(&store, left, &request()).await;
+        let kind = late.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+        let next = claim(&store, &hold_on(left.id), &request()).await;
+        assert_eq!(next.ok(), Some(won(1)));
+    }
+    for completed in complete_all(&store, &holds[8..]).await {
+        assert_eq!(completed, Ok(true));
+    }
+}
+
+/// A step whose caller does not poll it, and one whose connection has gone dark.
+// proves: one-key-takes-pool, deaf-store-left-quickly, dead-connection-outlives-lease
+#[tokio::test]
+async fn a_statement_that_does_not_end_delays_no_other_one_until_it_fails() {
+    let Some(direct) = database().await else {
+        return;
+    };
+    let (proxy, url) = behind_a_proxy(&direct).await;
+    let store = store(&url).await;
+    let (stuck, asked) = (new_hold(), request());
+    let mut claiming = pin!(claim(&store, &stuck, &asked));
+    assert!(claiming.as_mut().now_or_never().is_none());
+    for claimed in claim_all(&store, &many()).await {
+        assert_eq!(claimed, Ok(won(1)));
+    }
+    assert_eq!(claiming.await.ok(), Some(won(1)));
+
+    let stuck = new_hold();
+    proxy.silence_behind(Box::leak(Box::new(*stuck.id.as_bytes())));
+    let mut claiming = pin!(claim(&store, &stuck, &asked));
+    assert!(claiming.as_mut().now_or_never().is_none());
+    let others = async {
+        for _ in 0..10 {
+            for claimed in claim_all(&store, &many()).await {
+                assert_eq!(claimed, Ok(won(1)));
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = others => {}
+        claimed = &mut claiming => panic!("the others have waited: {claimed:?}"),
+    }
+    let claimed = claiming.await.map_err(|error| error.kind());
+    assert_eq!(claimed, Err(StoreErrorKind::Unavailable));
+}
+
+/// 64 clients, of which one uses a key that another session is writing, and one has a run whose record is locked.
+// proves: one-key-takes-pool, deaf-store-left-quickly, running-duplicate-gets-409
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_locked_key_delays_the_others_once() {
+    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
+        return;
+    };
+    let store = store(&url).await;
+    let (written, locked) = (new_hold(), new_hold());
+    assert_eq!(claim(&store, &locked, &request()).await.ok(), Some(won(1)));
+    let mut session = connection(&url).await;
+    let statements = format!(
+        "begin;
+         insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase, lease_until)
+         values ('{}', '', '', 1, now(), 1, now());
+         select from idempotency_records where id = '{}' for update",
+        hex(&written),
+        hex(&locked)
+    );
+    let locking = raw_sql(AssertSqlSafe(statements)).execute(&mut session);
+    locking.await.expect("locks");
+    let mut clients = JoinSet::new();
+    for _ in 0..62 {
+        let store = store.clone();
+        clients.spawn(async move {
+            for _ in 0..20 {
+                let hold = new_hold();
+                assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
+                let done = store.complete(&hold, BOOKED).await;
+                assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+            }
+        });
+    }
+    let others = async {
+        while clients
+            .join_next()
+            .await
+            .transpose()
+            .expect("a client")
+            .is_some()
+        {}
+    };
+    let retrying = async {
+        loop {
+            let claimed = claim(&store, &written, &request()).await;
+            assert_eq!(claimed.ok(), Some(Claim::in_flight(request())));
+        }
+    };
+    let completing = async {
+        loop {
+            let refused = store.complete(&locked, BOOKED).await;
+            let kind = refused.map_err(|error| error.kind());
+            assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+        }
+    };
+    tokio::select! {
+        () = others => {}
+        never = retrying => never,
+        never = completing => never,
+    }
+    // Meanwhile both were locked. The server has given up at most one statement of many keys for that.
+    let log = std::fs::read_to_string(server.log()).expect("a log");
+    let of_this_database = format!("{}|", name(&url));
+    let given_up: Vec<_> = log
+        .split(&of_this_database)
+        .filter(|entry| entry.contains("STATEMENT:") && entry.contains("from unnest("))
+        .collect();
+    assert!(given_up.len() <= 1, "{given_up:?}");
+    let ended = raw_sql("rollback").execute(&mut session).await;
+    ended.expect("an end");
+    let done = store.complete(&locked, BOOKED).await;
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+    let claimed = claim(&store, &written, &request()).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+}

@@ -1,0 +1,260 @@
+//! Steps of many requests in one statement, each with a fate of its own.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use idempotency::{
+    PostgresStore, Store,
+    store::{Claim, Hold, IfOwner, StoreErrorKind},
+};
+use sqlx::{
+    Row,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+};
+use tests::servers::postgres::PostgresServer;
+
+use super::{
+    behind_a_proxy, database, hex, hold_on, new_hold, pooler, request, round_trips::counting, sql,
+    store,
+};
+use crate::{claim, paused_time::PausedTime, won};
+
+/// What a run stores.
+pub(super) const BOOKED: Bytes = Bytes::from_static(b"booked");
+
+/// Claims these keys at once: the first goes alone, and the others together behind it.
+pub(super) async fn claim_all(
+    store: &PostgresStore,
+    holds: &[Hold],
+) -> Vec<Result<Claim, StoreErrorKind>> {
+    let claims = holds.iter().map(|hold| async {
+        let claimed = claim(store, hold, &request()).await;
+        claimed.map_err(|error| error.kind())
+    });
+    join_all(claims).await
+}
+
+pub(super) async fn complete_all(
+    store: &PostgresStore,
+    holds: &[Hold],
+) -> Vec<Result<bool, StoreErrorKind>> {
+    let completions = holds.iter().map(|hold| async {
+        let completed = store.complete(hold, BOOKED).await;
+        let is_done = completed.map(|done| matches!(done, IfOwner::Done(_)));
+        is_done.map_err(|error| error.kind())
+    });
+    join_all(completions).await
+}
+
+pub(super) fn many() -> Vec<Hold> {
+    (0..32).map(|_| new_hold()).collect()
+}
+
+#[tokio::test]
+async fn what_arrives_during_a_statement_goes_in_the_next_one() {
+    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
+        return;
+    };
+    store(&url).await;
+    let trips = Arc::new(AtomicUsize::new(0));
+    let port = counting(server.port(), Arc::clone(&trips)).await;
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    let options = options.port(port).ssl_mode(PgSslMode::Disable);
+    let pool = PgPoolOptions::new().max_connections(1);
+    let store = PostgresStore::new(pool.connect_lazy_with(options));
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        let holds = many();
+        trips.store(0, Ordering::SeqCst);
+        for claimed in claim_all(&store, &holds).await {
+            assert_eq!(claimed, Ok(won(1)));
+        }
+        for completed in complete_all(&store, &holds).await {
+            assert_eq!(completed, Ok(true));
+        }
+        for looked in join_all(holds.iter().map(|hold| store.inspect(&hold.id))).await {
+            assert!(matches!(looked, Ok(Some(_))), "{looked:?}");
+        }
+        counted.push(trips.load(Ordering::SeqCst));
+    }
+    // Three times one step and all the others. The first round prepares the statements, and now and then the pool pings its
+    // connection.
+    assert_eq!(counted.iter().min(), Some(&6), "{counted:?}");
+}
+
+/// Each of the rows belongs to another owner, another request, or to no one.
+// proves: stale-owner-writes, concurrent-equals-run-once
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_step_of_a_statement_gets_what_its_own_row_says() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    for way in [url.clone(), pooler.url(&url)] {
+        let store = store(&way).await;
+        let holds = many();
+        // Several claims of each key, in one statement and across statements.
+        let rivals: Vec<_> = (0..4)
+            .flat_map(|_| holds.iter().map(|hold| hold_on(hold.id)))
+            .collect();
+        let claimed = claim_all(&store, &rivals).await;
+        let (mut winners, mut losers) = (Vec::new(), Vec::new());
+        for (hold, claimed) in rivals.into_iter().zip(claimed) {
+            if claimed == Ok(won(1)) {
+                winners.push(hold);
+            } else {
+                assert_eq!(claimed, Ok(Claim::in_flight(request())));
+                losers.push(hold);
+            }
+        }
+        assert_eq!(winners.len(), holds.len());
+        // Those who do not own their keys change nothing, in the same statements as those who do.
+        let all: Vec<_> = losers.iter().chain(&winners).cloned().collect();
+        let completed = complete_all(&store, &all).await;
+        let (by_losers, by_winners) = completed.split_at(losers.len());
+        assert!(by_losers.iter().all(|done| *done == Ok(false)));
+        assert!(by_winners.iter().all(|done| *done == Ok(true)));
+        // A completion that is sent again is recognised.
+        let again = complete_all(&store, &winners).await;
+        assert!(again.iter().all(|done| *done == Ok(true)));
+        let absent = new_hold();
+        let looked_at = winners.iter().chain([&absent]);
+        let looked = join_all(looked_at.map(|hold| store.inspect(&hold.id))).await;
+        for (looked, hold) in looked.into_iter().zip(&winners) {
+            let record = looked.expect("a look").expect("a record");
+            assert_eq!((record.id, record.token), (hold.id, hold.token));
+        }
+        let absent = store.inspect(&absent.id).await;
+        assert_eq!(absent.ok(), Some(None));
+    }
+}
+
+/// It is replayed, and read, whatever goes on beside it.
+#[tokio::test]
+async fn a_long_outcome_is_stored_and_read_beside_short_ones() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let holds = many();
+    let long = Bytes::from(vec![7; 300_000]);
+    let outcome = |hold: &Hold| {
+        if *hold == holds[7] {
+            long.clone()
+        } else {
+            BOOKED
+        }
+    };
+    claim_all(&store, &holds).await;
+    let completions = holds.iter().map(|hold| store.complete(hold, outcome(hold)));
+    for completed in join_all(completions).await {
+        assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
+    }
+    let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+    for (claimed, hold) in claim_all(&store, &retries).await.into_iter().zip(&holds) {
+        let Ok(Claim::Completed { outcome: found, .. }) = claimed else {
+            panic!("{claimed:?}");
+        };
+        assert_eq!(found, outcome(hold));
+    }
+    for looked in join_all(holds.iter().map(|hold| store.inspect(&hold.id))).await {
+        assert!(matches!(looked, Ok(Some(_))), "{looked:?}");
+    }
+}
+
+// proves: newer-record-fails-alone, newer-value-fails-all, damaged-record-frees-key, other-version-is-error
+#[tokio::test]
+async fn a_record_that_cannot_be_read_fails_alone_among_many() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    for damage in [
+        "phase = 4",
+        "phase = 2, outcome = null",
+        "lease_until = 'infinity'",
+        "expires_at = 'infinity'",
+        "fingerprint = '\\x02'",
+        "token = ''",
+    ] {
+        let holds = many();
+        claim_all(&store, &holds).await;
+        let id = hex(&holds[7]);
+        let statement = format!("update idempotency_records set {damage} where id = '{id}'");
+        sql(&url, &statement).await;
+        let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+        let unreadable = Err(StoreErrorKind::Unreadable);
+        for (index, claimed) in claim_all(&store, &retries).await.into_iter().enumerate() {
+            let in_flight = Ok(Claim::in_flight(request()));
+            let expected = if index == 7 { &unreadable } else { &in_flight };
+            assert_eq!(&claimed, expected, "{damage}, {index}");
+        }
+        let looked = join_all(holds.iter().map(|hold| store.inspect(&hold.id))).await;
+        for (index, looked) in looked.into_iter().enumerate() {
+            let kind = looked.map(|found| found.is_some());
+            let kind = kind.map_err(|error| error.kind());
+            let expected = if index == 7 {
+                Err(StoreErrorKind::Unreadable)
+            } else {
+                Ok(true)
+            };
+            assert_eq!(kind, expected, "{damage}, {index}");
+        }
+        for (index, completed) in complete_all(&store, &holds).await.into_iter().enumerate() {
+            if index != 7 {
+                assert_eq!(completed, Ok(true), "{damage}, {index}");
+            }
+        }
+    }
+}
+
+/// Each finds that its step was done, as it does where it is sent alone.
+// proves: own-claim-unrecognised, failed-completion-keeps-key
+#[tokio::test]
+async fn steps_whose_common_reply_is_lost_are_done_once() {
+    let Some(direct) = database().await else {
+        return;
+    };
+    let (proxy, url) = behind_a_proxy(&direct).await;
+    let store = store(&url).await;
+    // The statements are prepared first, so that each is a single request.
+    let warm = many();
+    claim_all(&store, &warm).await;
+    complete_all(&store, &warm).await;
+    for _ in 0..3 {
+        let holds = many();
+        let of_one: &'static [u8] = Box::leak(Box::new(*holds[7].id.as_bytes()));
+        proxy.lose_the_reply_to(of_one);
+        for claimed in claim_all(&store, &holds).await {
+            assert_eq!(claimed, Ok(won(1)));
+        }
+        proxy.lose_the_reply_to(of_one);
+        for completed in complete_all(&store, &holds).await {
+            assert_eq!(completed, Ok(true));
+        }
+    }
+    let attempts = "select max(attempt), count(*) from idempotency_records";
+    let attempts = sql(&direct, attempts).await;
+    assert_eq!((attempts[0].get(0), attempts[0].get(1)), (1, 4 * 32_i64));
+}
+
+/// A completion among others notifies the process in which a duplicate waits.
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
+#[tokio::test]
+async fn a_waiter_elsewhere_is_woken_by_a_completion_among_many() {
+    let Some(url) = database().await else { return };
+    let (owning, waiting) = (store(&url).await, store(&url).await);
+    let holds = many();
+    claim_all(&owning, &holds).await;
+    let mut subscription = waiting.subscribe(&holds[7].id);
+    let looked = claim(&waiting, &hold_on(holds[7].id), &request()).await;
+    assert_eq!(looked.ok(), Some(Claim::in_flight(request())));
+    let awaited = "select awaited from idempotency_records order by awaited desc limit 1";
+    super::until(&url, awaited).await;
+    let paused = PausedTime::pause();
+    for completed in complete_all(&owning, &holds).await {
+        assert_eq!(completed, Ok(true));
+    }
+    subscription.changed().await;
+    paused.resume();
+    let replay = claim(&waiting, &hold_on(holds[7].id), &request()).await;
+    assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+}
