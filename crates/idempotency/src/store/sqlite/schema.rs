@@ -62,7 +62,7 @@ const CREATE_RECORDS: &str = "
 
 // Version 1 has a table with an index of the ids.
 const SET_VERSION_1_ASIDE: &str = "
-    drop index idempotency_records_by_expiry;
+    drop index if exists idempotency_records_by_expiry;
     alter table idempotency_records rename to idempotency_records_1;
 ";
 
