@@ -1,8 +1,12 @@
 //! Layers inside and outside of the protection.
 
 use std::{
+    convert::Infallible,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,11 +19,12 @@ use axum::{
 };
 use http::{StatusCode, header};
 use idempotency::{
-    Execution, Idempotency, IdempotencyLayer, MemoryStore, OnLost, Options, StepError, idempotent,
+    Execution, Idempotency, IdempotencyLayer, Keep, MemoryStore, OnLost, Options, StepError,
+    idempotent,
 };
 use reqwest::Method;
 use tests::reply::Reply;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_http::{compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer};
 
 use crate::{
@@ -354,4 +359,36 @@ async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status() {
     // Without a key the request is not changed.
     let reply = Reply::to(request("application/grpc")).await;
     reply.assert_fresh(201);
+}
+
+/// A response whose making panics, in a service that has taken effect.
+struct Unmade;
+
+impl IntoResponse for Unmade {
+    fn into_response(self) -> axum::response::Response {
+        panic!("the response cannot be made");
+    }
+}
+
+// proves: failure-stored-on-request
+#[tokio::test]
+async fn a_service_whose_response_cannot_be_made_does_not_run_again() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let layer = IdempotencyLayer::new(idempotency).with_options(Options::new().keep(Keep::All));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let service = tower::service_fn(move |_: Request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, Infallible>(Unmade) }
+    });
+    let service = layer.layer(service);
+    for is_replay in [false, true] {
+        let request = Request::post("/").header("Idempotency-Key", "\"k\"");
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let replayed = response.headers().contains_key("Idempotent-Replayed");
+        assert_eq!(replayed, is_replay);
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
 }

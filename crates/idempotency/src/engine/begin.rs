@@ -24,9 +24,9 @@ const MAX_FORMS: usize = 4;
 /// A request whose claim has to be waited for.
 pub(crate) struct Waiting {
     operation: Operation,
-    guard: RunGuard,
-    /// What a claim has met that was made already.
+    /// What a claim has met that was made already. It is dropped before the guard, so that a shutdown waits for its withdrawal.
     first: Option<(Hold, Claimed)>,
+    guard: RunGuard,
 }
 
 impl Idempotency {

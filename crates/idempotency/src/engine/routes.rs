@@ -13,36 +13,48 @@ pub(super) struct Routes(RwLock<HashMap<Box<str>, Methods>>);
 /// Each with the labels of its route.
 type Methods = Vec<(Box<str>, Labels)>;
 
-/// How many paths, and how many methods of each, are remembered. Methods are the client's: a handler for any method may meet any number of
-/// them.
+/// How many paths are remembered.
 const MAX_PATHS: usize = 1024;
-const MAX_METHODS: usize = 16;
+
+/// The methods that are remembered. A handler for any method may meet any number of them, which are the client's and as long as it likes.
+const METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 impl Routes {
     pub(super) fn labels(&self, method: &str, path: &str) -> Labels {
-        let known = self.0.read().get(path).and_then(|known| {
-            let known = known.iter().find(|(of, _)| **of == *method);
-            known.map(|(_, labels)| labels.clone())
-        });
-        known.unwrap_or_else(|| self.make(method, path))
+        let make = || Labels::new(Some(&format!("{method} {path}")), None);
+        if !METHODS.contains(&method) {
+            return make();
+        }
+        let (known, is_full) = {
+            let routes = self.0.read();
+            let of_path = routes.get(path);
+            let known = of_path.and_then(|known| known.iter().find(|(of, _)| **of == *method));
+            let is_full = of_path.is_none() && routes.len() >= MAX_PATHS;
+            (known.map(|(_, labels)| labels.clone()), is_full)
+        };
+        known.unwrap_or_else(|| {
+            let labels = make();
+            if !is_full {
+                self.remember(method, path, labels.clone());
+            }
+            labels
+        })
     }
 
-    fn make(&self, method: &str, path: &str) -> Labels {
-        let labels = Labels::new(Some(&format!("{method} {path}")), None);
-        let mut known = self.0.write();
-        if known.len() < MAX_PATHS || known.contains_key(path) {
-            let known = known.entry(path.into()).or_default();
-            if known.len() < MAX_METHODS && known.iter().all(|(of, _)| **of != *method) {
-                known.push((method.into(), labels.clone()));
+    fn remember(&self, method: &str, path: &str, labels: Labels) {
+        let mut routes = self.0.write();
+        if routes.len() < MAX_PATHS || routes.contains_key(path) {
+            let known = routes.entry(path.into()).or_default();
+            if known.iter().all(|(of, _)| **of != *method) {
+                known.push((method.into(), labels));
             }
         }
-        labels
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Labels, MAX_METHODS, MAX_PATHS, Routes};
+    use super::{Labels, MAX_PATHS, METHODS, Routes};
 
     #[test]
     fn records_of_a_route_have_one_text() {
@@ -72,8 +84,12 @@ mod tests {
             );
             routes.labels("POST", &format!("/{number}"));
         }
+        assert!(!routes.0.read().contains_key("/any"));
+        for method in METHODS {
+            routes.labels(method, "/1");
+        }
         let known = routes.0.read();
         assert_eq!(known.len(), MAX_PATHS);
-        assert_eq!(known.get("/any").map(Vec::len), Some(MAX_METHODS));
+        assert_eq!(known.get("/1").map(Vec::len), Some(METHODS.len()));
     }
 }

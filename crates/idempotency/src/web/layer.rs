@@ -215,8 +215,8 @@ where
             body_limit,
         } = self.layer.clone();
         let call = move |request| {
-            Caught::call(|| inner.call(request)).map(|answered| {
-                let response = answered.map(respond);
+            // Making the response is the service's work too, and may panic.
+            Caught::call(|| inner.call(request).map(respond)).map(|response| {
                 let produced_by = match response.as_ref().map(Response::status) {
                     Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
                     _ => ProducedBy::Service,

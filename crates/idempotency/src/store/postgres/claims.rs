@@ -149,8 +149,8 @@ impl Together for Claims {
             .bind(holds().map(|hold| hold.labels.label()).collect::<Vec<_>>())
             .bind(MAX_TOGETHER_OUTCOME);
         let rows = self.connections.run_together(statement, deadline).await;
-        if matches!(rows, Err(Apart::Locked)) {
-            // It is not known which of them.
+        if matches!(rows, Err(Apart::Locked | Apart::Undone)) {
+            // It is not known which of them it is, so each proves by itself that it harms no others.
             self.block(holds().map(|hold| &hold.id));
         }
         let rows = rows?;

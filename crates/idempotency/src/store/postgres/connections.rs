@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     NAME,
     checked_out::{CheckedOut, Used},
-    error::{Failure, store_error},
+    error::{Failure, is_undone, store_error},
     route::Route,
 };
 use crate::{StoreError, log_text::Causes};
@@ -80,6 +80,9 @@ const SET_LIMIT: &str = "set lock_timeout = '3s'";
 
 /// For one transaction, because a pooler's server process runs another client's transaction next.
 const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
+
+/// How long a server has to be silent for before its other connections are suspected too.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// The pause between a failure and the next try.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -188,7 +191,10 @@ impl Connections {
             // The whole table is locked.
             Failure::Locked if asked.elapsed() >= LOCK_TIMEOUT => Apart::Failed(store_error(error)),
             Failure::Locked => Apart::Locked,
-            Failure::Undone | Failure::ReadOnly | Failure::Lasting => Apart::Undone,
+            Failure::Undone | Failure::ReadOnly => Apart::Undone,
+            Failure::Lasting if is_undone(&error) => Apart::Undone,
+            // A proxy may have lost the server in the middle of the commit.
+            Failure::Lasting => Apart::Lost(error.to_string()),
         })
     }
 
@@ -276,8 +282,13 @@ impl Connections {
                 Ok(Err(error))
             }
             Err(_) => {
-                // A late response must not be taken for the response to the next statement.
-                used.close_silent(sent);
+                // A late response must not be taken for the response to the next statement. The server is silent only to
+                // those that gave it time: what goes alone after others may have little left.
+                if sent.elapsed() >= SILENT_AFTER {
+                    used.close_silent(sent);
+                } else {
+                    used.close();
+                }
                 Err(silence())
             }
         }
@@ -332,10 +343,10 @@ impl Attempt {
 
     /// The same, after it was sent together with others.
     pub(super) fn together(mut self, failed: Apart) -> Result<Self, StoreError> {
+        self.was_sent = true;
         match failed {
             Apart::Undone | Apart::Locked => {}
             Apart::Lost(reason) => {
-                self.was_sent = true;
                 self.lost = Some(sqlx::Error::Protocol(reason));
             }
             Apart::Failed(error) => return Err(error),

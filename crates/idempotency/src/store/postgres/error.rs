@@ -117,6 +117,12 @@ pub(super) fn is_undone_commit(state: &str) -> bool {
     !is_about_the_way && !matches!(state, STATEMENT_COMPLETION_UNKNOWN | TOO_MANY_CONNECTIONS)
 }
 
+/// Whether a statement that failed with this error, or its commit, was certainly undone.
+pub(super) fn is_undone(error: &sqlx::Error) -> bool {
+    let state = sql_state(error);
+    !state.is_empty() && is_undone_commit(&state)
+}
+
 const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
 const TOO_MANY_CONNECTIONS: &str = "53300";
 

@@ -221,7 +221,8 @@ fn go<T: Together>(mut next: Vec<Waiting<T>>, turn: Turn<T>) -> bool {
 }
 
 async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
-    let deadline = next.iter().map(|waiting| waiting.deadline).min();
+    // The callers keep their own deadlines: one that is about to end ends nobody else's step.
+    let deadline = next.iter().map(|waiting| waiting.deadline).max();
     let deadline = deadline.unwrap_or_else(Instant::now);
     let (steps, replies): (Vec<_>, Vec<_>) = next
         .into_iter()
