@@ -34,10 +34,10 @@
 //! - OASIS Repeatable Requests, of Azure, is not here: the library does not judge `Repeatability-First-Sent`, and does not write
 //!   `Repeatability-Result`.
 
-use axum::Json;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{StatusCode, request::Parts};
-use serde_json::json;
+use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use serde_json::{Value, json};
 
 use crate::{HttpConfig, Keep, Options};
 
@@ -65,7 +65,7 @@ pub fn stripe() -> HttpConfig {
             code => (rejection.status(), "invalid_request_error", code),
         };
         let error = json!({ "type": kind, "code": code, "message": rejection.detail() });
-        (status, Json(json!({ "error": error })))
+        refusal(status, &json!({ "error": error }))
     })
 }
 
@@ -85,7 +85,7 @@ pub fn agentic_commerce() -> HttpConfig {
             _ => "invalid_request",
         };
         let error = json!({ "type": kind, "code": code, "message": rejection.detail() });
-        (rejection.status(), Json(error))
+        refusal(rejection.status(), &error)
     })
 }
 
@@ -98,13 +98,18 @@ pub fn universal_commerce() -> HttpConfig {
             _ => rejection.status(),
         };
         let error = json!({ "code": rejection.code(), "content": rejection.detail() });
-        (status, Json(error))
+        refusal(status, &error)
     })
 }
 
 const MISSING: &str = "idempotency_key_missing";
 const REUSED: &str = "idempotency_key_reused";
 const IN_PROGRESS: &str = "idempotency_in_progress";
+
+fn refusal(status: StatusCode, body: &Value) -> Response {
+    let json = [(CONTENT_TYPE, "application/json")];
+    (status, json, body.to_string()).into_response()
+}
 
 fn bytes(_: &Parts, body: &Bytes) -> Vec<u8> {
     body.to_vec()
