@@ -146,3 +146,15 @@ async fn each_dialect_and_each_target_can_be_read() {
         );
     }
 }
+
+#[tokio::test]
+async fn effects_that_cannot_be_counted_are_an_error() {
+    let service = start(HttpConfig::new(), OPTIONS, 1).await;
+    let url = format!("http://{service}");
+    // Of the other target, whose list of bookings this service does not have.
+    let arguments = [&url, "--target", "core-api", "--rule", "first-request-runs"];
+    let output = conformance(&arguments).await;
+    assert_eq!(output.exit_code, 2, "{output:?}");
+    let error = "effects cannot be counted: no number and no array at \"\" of 405";
+    assert!(output.stdout.contains(error), "{output:?}");
+}

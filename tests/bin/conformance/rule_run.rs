@@ -61,19 +61,19 @@ impl<'a> RuleRun<'a> {
         }
     }
 
-    /// Sends the target's plain request with a key. A server that refuses it is not the one that the target describes, or does not
-    /// speak the dialect at all, and every rule would fail for that reason alone.
-    pub(crate) async fn probe(self) -> Result<(), String> {
-        let step = Step::plain("a");
-        let response = self
-            .request(&step)?
-            .send(self.server.client.clone())
-            .await?;
+    /// Sends the target's request with a key of its own, plain or with these variants. It has to succeed: otherwise the server is not the
+    /// one that the target describes, or does not speak the dialect at all, and rules would fail, or pass, for that reason alone.
+    pub(crate) async fn probe(&self, variants: &[&str]) -> Result<(), String> {
+        let mut step = Step::plain(if variants.is_empty() { "a" } else { "b" });
+        step.variants = variants.iter().map(ToString::to_string).collect();
+        let request = self.request(&step)?;
+        let response = request.send(self.server.client.clone()).await?;
         if response.is_success() {
             return Ok(());
         }
+        let which = variants.first().unwrap_or(&"plain");
         Err(format!(
-            "the plain request of the target {}, with a key as {} wants it, got {response}: no rule was tried",
+            "the {which} request of the target {}, with a key as {} wants it, got {response}: no rule was tried",
             self.target.name, self.dialect.name
         ))
     }

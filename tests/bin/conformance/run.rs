@@ -36,13 +36,18 @@ impl Server {
     }
 }
 
-/// What is found of each rule; an error if the server does not take even the target's plain request.
+/// What is found of each rule; an error if the server does not even take the target's requests.
 pub(crate) async fn all(
     server: &Server,
     dialect: &Dialect,
     target: &Target,
 ) -> Result<Vec<Finding>, String> {
-    RuleRun::new(server, dialect, target).probe().await?;
+    let probe = RuleRun::new(server, dialect, target);
+    probe.probe(&[]).await?;
+    if target.variants.contains_key("changed") {
+        // A server that does not take it would seem to refuse the reuse of keys.
+        probe.probe(&["changed"]).await?;
+    }
     let mut findings = Vec::new();
     for rule in &dialect.rules {
         findings.push(one(server, dialect, target, rule).await);
