@@ -26,7 +26,7 @@ use crate::{claim, paused_time::PausedTime, won};
 /// What a run stores.
 pub(super) const BOOKED: Bytes = Bytes::from_static(b"booked");
 
-/// Claims these keys at once: the first goes alone, and the others together behind it.
+/// Claims these keys at once: the first two go alone, and the others together behind them.
 pub(super) async fn claim_all(
     store: &PostgresStore,
     holds: &[Hold],
@@ -55,7 +55,7 @@ pub(super) fn many() -> Vec<Hold> {
 }
 
 #[tokio::test]
-async fn what_arrives_during_a_statement_goes_in_the_next_one() {
+async fn what_arrives_during_two_statements_goes_in_the_next_one() {
     let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
         return;
     };
@@ -81,9 +81,9 @@ async fn what_arrives_during_a_statement_goes_in_the_next_one() {
         }
         counted.push(trips.load(Ordering::SeqCst));
     }
-    // Three times one step and all the others. The first round prepares the statements, and now and then the pool pings its
+    // Three times two steps and all the others. The first round prepares the statements, and now and then the pool pings its
     // connection.
-    assert_eq!(counted.iter().min(), Some(&6), "{counted:?}");
+    assert_eq!(counted.iter().min(), Some(&9), "{counted:?}");
 }
 
 /// Each of the rows belongs to another owner, another request, or to no one.

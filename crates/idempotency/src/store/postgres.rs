@@ -66,7 +66,7 @@ const NAME: &str = "postgres";
 /// [`Transaction`](crate::store::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
 /// and its completion, each with a commit of its own. In transactional mode it costs a read, and one statement in the
 /// handler's own transaction. A replay costs one statement that writes nothing. Claims, completions and reads that arrive
-/// while such a statement is under way share the next one, and its commit.
+/// while two such statements are under way share the next one, and its commit.
 ///
 /// # Connections
 ///

@@ -26,8 +26,8 @@ pub(super) trait Together: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, Apart>> + Send;
 }
 
-/// The steps of one kind. A step goes at once, alone, if no other is under way. Those that arrive meanwhile go together in
-/// the next statement.
+/// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
+/// [`TURNS`] statements are go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.
@@ -39,8 +39,8 @@ struct Shared<T: Together> {
 }
 
 struct State<T: Together> {
-    /// The turn that is under way.
-    turn: Option<u64>,
+    /// The turns that are under way, the earliest first.
+    turns: Vec<u64>,
     /// The number of the last turn, or of the last step that waits.
     last: u64,
     waiting: VecDeque<Waiting<T>>,
@@ -75,9 +75,13 @@ pub(super) enum Joined<T: Together> {
     Alone(Option<Turn<T>>, Attempt),
 }
 
-/// How long a step waits for the statement that is under way. After that the next statement goes too: a network may have
-/// dropped the first one, its key may be locked, or its task may stand behind a handler that blocks its thread.
+/// How long a step waits for the statements that are under way. After that the next one goes too: a network may have
+/// dropped them, their keys may be locked, or their tasks may stand behind a handler that blocks its thread.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How many statements are under way at most. While one waits for its commit, the server works on the other. With more,
+/// fewer steps would share a statement.
+const TURNS: usize = 2;
 
 /// More would make the first of them wait for the last one without saving much of a commit's cost.
 const MAX_TOGETHER: usize = 64;
@@ -87,7 +91,7 @@ impl<T: Together> Lane<T> {
         Self(Arc::new(Shared {
             together,
             state: Mutex::new(State {
-                turn: None,
+                turns: Vec::new(),
                 last: 0,
                 waiting: VecDeque::new(),
             }),
@@ -106,7 +110,7 @@ impl<T: Together> Lane<T> {
         let attempt = Attempt::first();
         let (number, mut replied) = {
             let mut state = self.0.state.lock();
-            if state.turn.is_none() {
+            if state.turns.len() < TURNS {
                 let turn = self.0.turn(&mut state);
                 return Ok(Joined::Alone(Some(turn), attempt));
             }
@@ -144,39 +148,43 @@ impl<T: Together> Lane<T> {
 impl<T: Together> Shared<T> {
     fn turn(self: &Arc<Self>, state: &mut State<T>) -> Turn<T> {
         let number = state.next_number();
-        state.turn = Some(number);
+        state.turns.push(number);
         Turn {
             lane: Arc::clone(self),
             number,
         }
     }
 
-    /// Begins the next turn beside the one that is under way, if this step still waits.
+    /// Begins the next turn beside those that are under way, if this step still waits. It takes the place of the earliest
+    /// one.
     fn overtake(self: &Arc<Self>, number: u64) {
         let mut state = self.state.lock();
         if state.waiting.iter().any(|waiting| waiting.number == number) {
             let next = state.take();
+            // Steps wait only while all turns are taken.
+            state.turns.remove(0);
             let turn = self.turn(&mut state);
             drop(state);
             go(next, turn);
         }
     }
 
-    /// Ends a turn, and begins the next one if steps are waiting. Returns whether a task has been started for them.
+    /// Ends a turn, and begins the next one if steps are waiting. Returns whether that has woken a task.
     fn pass_on(self: &Arc<Self>, ended: u64) -> bool {
         let mut state = self.state.lock();
-        if state.turn != Some(ended) {
+        let Some(index) = state.turns.iter().position(|turn| *turn == ended) else {
             // It has ended before, or was overtaken.
             return false;
-        }
-        state.turn = None;
+        };
+        state.turns.remove(index);
         let next = state.take();
         if next.is_empty() {
             return false;
         }
         let turn = self.turn(&mut state);
         drop(state);
-        go(next, turn)
+        go(next, turn);
+        true
     }
 }
 
@@ -206,18 +214,15 @@ impl<T: Together> State<T> {
     }
 }
 
-/// Lets these steps go: one in the task of its caller, several in a new task. Returns whether there is one.
-fn go<T: Together>(mut next: Vec<Waiting<T>>, turn: Turn<T>) -> bool {
+/// Lets these steps go: one in the task of its caller, several in a new task.
+fn go<T: Together>(mut next: Vec<Waiting<T>>, turn: Turn<T>) {
     if next.len() > 1 {
         let runtime = next[0].runtime.clone();
         runtime.spawn(go_together(next, turn));
-        return true;
-    }
-    if let Some(alone) = next.pop() {
+    } else if let Some(alone) = next.pop() {
         // If its caller has left, the reply is dropped, and the turn with it.
         drop(alone.reply.send(Reply::Turn(turn)));
     }
-    false
 }
 
 async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
@@ -244,7 +249,7 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
 }
 
 impl<T: Together> Turn<T> {
-    /// Ends it. A task that was just started for others may wait for this very thread, which a handler may block next.
+    /// Ends it. The task that this wakes may wait for this very thread, which a handler may block next.
     pub(super) async fn end(self) {
         if self.lane.pass_on(self.number) {
             yield_now().await;
