@@ -187,14 +187,13 @@ impl Connections {
             "a statement for several keys failed in PostgreSQL; each of them goes alone"
         );
         Err(match Failure::of(&error) {
-            Failure::ConnectionLost => Apart::Lost(error.to_string()),
+            Failure::Undone | Failure::ReadOnly => Apart::Undone,
+            Failure::Lasting if is_undone(&error) => Apart::Undone,
+            // Other lasting errors may come from a proxy that has lost the server in the middle of the commit.
+            Failure::ConnectionLost | Failure::Lasting => Apart::Lost(error.to_string()),
             // The whole table is locked.
             Failure::Locked if asked.elapsed() >= LOCK_TIMEOUT => Apart::Failed(store_error(error)),
             Failure::Locked => Apart::Locked,
-            Failure::Undone | Failure::ReadOnly => Apart::Undone,
-            Failure::Lasting if is_undone(&error) => Apart::Undone,
-            // A proxy may have lost the server in the middle of the commit.
-            Failure::Lasting => Apart::Lost(error.to_string()),
         })
     }
 
