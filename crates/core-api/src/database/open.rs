@@ -99,7 +99,7 @@ pub(super) trait Keys: Send + Sync {
 
 const NO_FILE: &str = "there is no such file";
 
-const IN_MEMORY: &str = "keys in memory are in the process of the running service only: ask it, at /admin/keys or by --service";
+const IN_MEMORY: &str = "keys in memory exist only in the process of the running service: ask it, at /admin/keys or by --service";
 
 /// Opens the databases that the options name.
 ///
