@@ -111,7 +111,7 @@ impl<H, P, E, R> Idempotent<H, P, E, R> {
         self
     }
 
-    /// What the attribute says, for [`Idempotency::describe_operation`].
+    /// What the attribute says, for [`Idempotency::describe_operation`](crate::Idempotency::describe_operation).
     #[must_use]
     pub const fn options(&self) -> &Options {
         &self.options
