@@ -39,9 +39,9 @@ impl File {
     fn count(&self, rows: &str) -> usize {
         let connection = Connection::open(self.path()).expect("a connection");
         let count = format!("select count(*) from {rows}");
-        connection
-            .query_row(&count, (), |row| row.get(0))
-            .expect("a number")
+        let count = connection.query_row(&count, (), |row| row.get::<_, i64>(0));
+        let count = count.expect("a number");
+        count.try_into().expect("a count")
     }
 }
 
@@ -73,7 +73,8 @@ fn outcome(number: u32) -> Bytes {
 }
 
 async fn claim(store: &SqliteStore, hold: &Hold) -> Claim {
-    let claim = ClaimRequest::new(hold, &asked(), OnLost::TakeOver);
+    let asked = asked();
+    let claim = ClaimRequest::new(hold, &asked, OnLost::TakeOver);
     store.claim(claim).await.expect("a claim")
 }
 
