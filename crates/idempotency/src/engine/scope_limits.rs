@@ -82,13 +82,17 @@ impl Rate {
 }
 
 impl ScopeLimits {
-    pub(super) fn new(rate: Option<Rate>, max_live: Option<usize>) -> Self {
-        Self {
+    /// `None` if scopes have no limit.
+    pub(super) fn new(rate: Option<Rate>, max_live: Option<usize>) -> Option<Arc<Self>> {
+        if rate.is_none() && max_live.is_none() {
+            return None;
+        }
+        Some(Arc::new(Self {
             rate,
             max_live: max_live.unwrap_or(usize::MAX),
             started: Instant::now(),
             scopes: Mutex::default(),
-        }
+        }))
     }
 
     /// Whether the rate of new keys is limited.
