@@ -20,16 +20,21 @@ use tokio::{
 use super::{database, named, new_hold, request, store};
 use crate::claim;
 
-#[tokio::test]
-async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
-    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
-        return;
-    };
+/// How many requests a new database with the store's tables gets, and how to connect to it so that they are counted.
+pub(super) async fn counted() -> Option<(Arc<AtomicUsize>, PgConnectOptions)> {
+    let (server, url) = (PostgresServer::shared()?, database().await?);
     store(&url).await;
     let trips = Arc::new(AtomicUsize::new(0));
     let port = counting(server.port(), Arc::clone(&trips)).await;
     let options: PgConnectOptions = url.parse().expect("a URL");
-    let options = options.port(port).ssl_mode(PgSslMode::Disable);
+    Some((trips, options.port(port).ssl_mode(PgSslMode::Disable)))
+}
+
+#[tokio::test]
+async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
+    let Some((trips, options)) = counted().await else {
+        return;
+    };
     let pool = PgPoolOptions::new().connect_lazy_with(options);
     let engine = Idempotency::new(PostgresStore::new(pool));
     let run = async |key: &str| {
@@ -61,14 +66,9 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
 
 #[tokio::test]
 async fn a_suspension_takes_one_round_trip() {
-    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
+    let Some((trips, options)) = counted().await else {
         return;
     };
-    store(&url).await;
-    let trips = Arc::new(AtomicUsize::new(0));
-    let port = counting(server.port(), Arc::clone(&trips)).await;
-    let options: PgConnectOptions = url.parse().expect("a URL");
-    let options = options.port(port).ssl_mode(PgSslMode::Disable);
     let store = PostgresStore::new(PgPoolOptions::new().connect_lazy_with(options));
     let mut counted = Vec::new();
     for _ in 0..4 {

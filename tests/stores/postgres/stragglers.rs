@@ -4,15 +4,15 @@ use std::{pin::pin, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
 use idempotency::{
-    Store,
+    PostgresStore, Store,
     store::{Claim, IfOwner, StoreErrorKind},
 };
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::{AssertSqlSafe, postgres::PgPoolOptions, raw_sql};
 use tests::servers::postgres::PostgresServer;
 use tokio::task::JoinSet;
 
 use super::{
-    behind_a_proxy, connection, database, hex, hold_on, name, new_hold, request, store,
+    behind_a_proxy, connection, database, hex, hold_on, name, new_hold, request, sql, store,
     together::{BOOKED, claim_all, complete_all, many},
 };
 use crate::{claim, within_a_minute, won};
@@ -193,4 +193,33 @@ async fn a_locked_key_delays_the_others_once() {
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     let claimed = claim(&store, &written, &request()).await;
     assert_eq!(claimed.ok(), Some(won(1)));
+}
+
+/// A commit that fails after a second, by the code of a proxy that has lost the server in the middle of it.
+const REFUSE_COMMITS: &str = "
+    create function lose() returns trigger language plpgsql as $$
+    begin
+        perform pg_sleep(1);
+        raise exception using errcode = '58000', message = 'the server was lost';
+    end $$;
+    create constraint trigger lost after insert on idempotency_records
+        deferrable initially deferred for each row execute function lose();
+";
+
+/// So each claim is withdrawn, although it finds no connection when it goes alone.
+// proves: late-claim-holds-key, contention-as-error
+#[tokio::test]
+async fn claims_whose_common_commit_may_have_happened_count_as_sent() {
+    let Some(url) = database().await else { return };
+    store(&url).await;
+    sql(&url, REFUSE_COMMITS).await;
+    let pool = PgPoolOptions::new().max_connections(3);
+    let store = PostgresStore::new(pool.connect_lazy(&url).expect("a URL"));
+    let (holds, asked) = (many(), request());
+    let claims = holds.iter().map(|hold| claim(&store, hold, &asked));
+    for claimed in join_all(claims).await {
+        let error = claimed.expect_err("no commit is confirmed");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(error.was_sent(), "{error:?}");
+    }
 }

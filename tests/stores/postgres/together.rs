@@ -1,9 +1,6 @@
 //! Steps of many requests in one statement, each with a fate of its own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -11,14 +8,10 @@ use idempotency::{
     PostgresStore, Store,
     store::{Claim, Hold, IfOwner, StoreErrorKind},
 };
-use sqlx::{
-    Row,
-    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
-};
-use tests::servers::postgres::PostgresServer;
+use sqlx::{Row, postgres::PgPoolOptions};
 
 use super::{
-    behind_a_proxy, database, hex, hold_on, new_hold, pooler, request, round_trips::counting, sql,
+    behind_a_proxy, database, hex, hold_on, new_hold, pooler, request, round_trips::counted, sql,
     store,
 };
 use crate::{claim, paused_time::PausedTime, won};
@@ -56,14 +49,9 @@ pub(super) fn many() -> Vec<Hold> {
 
 #[tokio::test]
 async fn what_arrives_during_two_statements_goes_in_the_next_one() {
-    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
+    let Some((trips, options)) = counted().await else {
         return;
     };
-    store(&url).await;
-    let trips = Arc::new(AtomicUsize::new(0));
-    let port = counting(server.port(), Arc::clone(&trips)).await;
-    let options: PgConnectOptions = url.parse().expect("a URL");
-    let options = options.port(port).ssl_mode(PgSslMode::Disable);
     let pool = PgPoolOptions::new().max_connections(1);
     let store = PostgresStore::new(pool.connect_lazy_with(options));
     let mut counted = Vec::new();

@@ -3,14 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use sqlx::{Error, query};
+use sqlx::{postgres::PgRow, query};
 use tokio::time::Instant;
 
 use super::{
     PostgresStore,
     connections::{Apart, Attempt, Connections},
     error::store_error,
-    lane::{Joined, Together},
+    lane::{Sent, Together},
     records::{Found, MAX_TOGETHER_OUTCOME, by_id, microseconds},
     statements,
 };
@@ -85,6 +85,13 @@ pub(super) enum First {
     Locked,
 }
 
+impl First {
+    fn read(row: &PgRow) -> Result<Self, StoreError> {
+        let found = Found::read(row).map_err(store_error)?;
+        Ok(Self::Record(Box::new(found)))
+    }
+}
+
 impl Claims {
     pub(super) fn new(connections: Arc<Connections>) -> Self {
         Self {
@@ -114,13 +121,9 @@ impl Claims {
 
 impl Together for Claims {
     type Step = ClaimStep;
-    type Answer = Result<Found, Error>;
+    type Done = First;
 
-    async fn send(
-        &self,
-        steps: &[ClaimStep],
-        deadline: Instant,
-    ) -> Result<Vec<Option<Self::Answer>>, Apart> {
+    async fn send(&self, steps: &[ClaimStep], deadline: Instant) -> Sent<First> {
         let holds = || steps.iter().map(|step| &step.hold);
         let fingerprints = steps.iter().map(|step| step.fingerprint.as_bytes());
         let statement = query(CLAIM_TOGETHER)
@@ -156,7 +159,7 @@ impl Together for Claims {
         let rows = rows?;
         let rows = by_id(&rows);
         Ok(holds()
-            .map(|hold| rows.get(&hold.id).map(|row| Found::read(row)))
+            .map(|hold| rows.get(&hold.id).map(|row| First::read(row)))
             .collect())
     }
 }
@@ -179,16 +182,8 @@ impl PostgresStore {
             hold: hold.clone(),
             fingerprint: *fingerprint,
         };
-        match self.0.claims.join(step).await? {
-            Joined::Done(found) => Ok(First::Record(Box::new(found.map_err(store_error)?))),
-            Joined::Alone(turn, attempt) => {
-                let first = self.take_or_find_alone(attempt, hold, fingerprint).await;
-                if let Some(turn) = turn {
-                    turn.end().await;
-                }
-                first
-            }
-        }
+        let alone = |attempt| self.take_or_find_alone(attempt, hold, fingerprint);
+        self.0.claims.run(step, alone).await
     }
 
     async fn take_or_find_alone(
@@ -213,9 +208,6 @@ impl PostgresStore {
             return Ok(First::Locked);
         };
         claims.unblock(&hold.id);
-        Ok(match rows.first() {
-            Some(row) => First::Record(Box::new(Found::read(row).map_err(store_error)?)),
-            None => First::Nothing,
-        })
+        rows.first().map_or(Ok(First::Nothing), First::read)
     }
 }

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use sqlx::{Error, query};
+use sqlx::query;
 use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Apart, Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry},
     error::store_error,
-    lane::{Joined, Together},
+    lane::{Sent, Together},
     records::{MAX_TOGETHER_OUTCOME, by_id, microseconds, time},
     statements,
 };
@@ -69,13 +69,9 @@ impl Completions {
 
 impl Together for Completions {
     type Step = Completion;
-    type Answer = Result<SystemTime, Error>;
+    type Done = IfOwner<SystemTime>;
 
-    async fn send(
-        &self,
-        steps: &[Completion],
-        deadline: Instant,
-    ) -> Result<Vec<Option<Self::Answer>>, Apart> {
+    async fn send(&self, steps: &[Completion], deadline: Instant) -> Sent<IfOwner<SystemTime>> {
         // Of one key, only the first: a statement can change a row once.
         let is_first = |(index, step): &(usize, &Completion)| {
             !steps[..*index].iter().any(|other| other.id == step.id)
@@ -98,10 +94,11 @@ impl Together for Completions {
             .bind(firsts().map(|it| &it.outcome[..]).collect::<Vec<_>>());
         let rows = self.connections.run_together(statement, deadline).await?;
         let mut rows = by_id(&rows);
-        Ok(steps
-            .iter()
-            .map(|step| rows.remove(&step.id).map(|row| time(row, 1)))
-            .collect())
+        let completed = |step: &Completion| {
+            let expires_at = time(rows.remove(&step.id)?, 1);
+            Some(expires_at.map(IfOwner::Done).map_err(store_error))
+        };
+        Ok(steps.iter().map(completed).collect())
     }
 }
 
@@ -124,16 +121,8 @@ impl PostgresStore {
             ttl: microseconds(hold.ttl),
             outcome: outcome.clone(),
         };
-        match self.0.completions.join(step).await? {
-            Joined::Done(expires_at) => Ok(IfOwner::Done(expires_at.map_err(store_error)?)),
-            Joined::Alone(turn, attempt) => {
-                let stored = self.store_outcome_alone(attempt, hold, outcome).await;
-                if let Some(turn) = turn {
-                    turn.end().await;
-                }
-                stored
-            }
-        }
+        let alone = |attempt| self.store_outcome_alone(attempt, hold, outcome);
+        self.0.completions.run(step, alone).await
     }
 
     async fn store_outcome_alone(

@@ -16,15 +16,19 @@ use crate::StoreError;
 /// Steps of one kind, each on a key of its own, that one statement can do together.
 pub(super) trait Together: Send + Sync + 'static {
     type Step: Send + Sync + 'static;
-    type Answer: Send + 'static;
+    /// What a step finds or leaves.
+    type Done: Send + 'static;
 
-    /// Does these steps in one statement. One that gets no answer has not been done, and goes alone.
+    /// Does these steps in one statement.
     fn send(
         &self,
         steps: &[Self::Step],
         deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, Apart>> + Send;
+    ) -> impl Future<Output = Sent<Self::Done>> + Send;
 }
+
+/// What each step of a statement comes to. One that comes to nothing has not been done, and goes alone.
+pub(super) type Sent<T> = Result<Vec<Option<Result<T, StoreError>>>, Apart>;
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
 /// [`TURNS`] statements are go together in the next one.
@@ -58,19 +62,19 @@ struct Waiting<T: Together> {
 enum Reply<T: Together> {
     /// No other step is waiting, so this one goes alone.
     Turn(Turn<T>),
-    Done(T::Answer),
+    Done(Result<T::Done, StoreError>),
     Apart(Apart),
 }
 
 /// The right to send the next statement. Those that wait go when it ends.
-pub(super) struct Turn<T: Together> {
+struct Turn<T: Together> {
     lane: Arc<Shared<T>>,
     number: u64,
 }
 
 /// What becomes of a step.
-pub(super) enum Joined<T: Together> {
-    Done(T::Answer),
+enum Joined<T: Together> {
+    Done(Result<T::Done, StoreError>),
     /// It has to go alone: in its turn, or outside of the lane.
     Alone(Option<Turn<T>>, Attempt),
 }
@@ -102,11 +106,29 @@ impl<T: Together> Lane<T> {
         &self.0.together
     }
 
-    /// Waits until the step has been done with others, or has to go alone.
-    pub(super) async fn join(
+    /// Does the step with others, or by this function alone.
+    pub(super) async fn run<F>(
         &self,
         step: impl FnOnce() -> T::Step,
-    ) -> Result<Joined<T>, StoreError> {
+        alone: impl FnOnce(Attempt) -> F,
+    ) -> Result<T::Done, StoreError>
+    where
+        F: Future<Output = Result<T::Done, StoreError>>,
+    {
+        match self.join(step).await? {
+            Joined::Done(done) => done,
+            Joined::Alone(turn, attempt) => {
+                let done = alone(attempt).await;
+                if let Some(turn) = turn {
+                    turn.end().await;
+                }
+                done
+            }
+        }
+    }
+
+    /// Waits until the step has been done with others, or has to go alone.
+    async fn join(&self, step: impl FnOnce() -> T::Step) -> Result<Joined<T>, StoreError> {
         let attempt = Attempt::first();
         let (number, mut replied) = {
             let mut state = self.0.state.lock();
@@ -128,7 +150,7 @@ impl<T: Together> Lane<T> {
         loop {
             let patience = attempt.deadline().min(Instant::now() + PATIENCE);
             match timeout_at(patience, &mut replied).await {
-                Ok(Ok(Reply::Done(answer))) => return Ok(Joined::Done(answer)),
+                Ok(Ok(Reply::Done(done))) => return Ok(Joined::Done(done)),
                 Ok(Ok(Reply::Turn(turn))) => return Ok(Joined::Alone(Some(turn), attempt)),
                 Ok(Ok(Reply::Apart(apart))) => {
                     return Ok(Joined::Alone(None, attempt.together(apart)?));
@@ -234,10 +256,9 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
         .map(|waiting| (waiting.step, waiting.reply))
         .unzip();
     match turn.lane.together.send(&steps, deadline).await {
-        Ok(answers) => {
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                let answer = answer.map_or(Reply::Apart(Apart::Undone), Reply::Done);
-                drop(reply.send(answer));
+        Ok(done) => {
+            for (reply, done) in replies.into_iter().zip(done) {
+                drop(reply.send(done.map_or(Reply::Apart(Apart::Undone), Reply::Done)));
             }
         }
         Err(apart) => {
@@ -250,7 +271,7 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
 
 impl<T: Together> Turn<T> {
     /// Ends it. The task that this wakes may wait for this very thread, which a handler may block next.
-    pub(super) async fn end(self) {
+    async fn end(self) {
         if self.lane.pass_on(self.number) {
             yield_now().await;
         }

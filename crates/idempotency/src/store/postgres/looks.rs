@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sqlx::{Error, Row, query};
+use sqlx::{Row, query};
 use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Apart, Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry},
     error::store_error,
-    lane::{Joined, Together},
+    lane::{Sent, Together},
     records::{MAX_TOGETHER_OUTCOME, by_id, whole_record},
 };
 use crate::{
@@ -59,24 +59,21 @@ impl Looks {
 
 impl Together for Looks {
     type Step = RecordId;
-    type Answer = Result<Option<Record>, Error>;
+    type Done = Option<Record>;
 
-    async fn send(
-        &self,
-        steps: &[RecordId],
-        deadline: Instant,
-    ) -> Result<Vec<Option<Self::Answer>>, Apart> {
+    async fn send(&self, steps: &[RecordId], deadline: Instant) -> Sent<Option<Record>> {
         let ids: Vec<_> = steps.iter().map(|id| &id.as_bytes()[..]).collect();
         let statement = query(FIND_TOGETHER).bind(ids).bind(MAX_TOGETHER_OUTCOME);
         let rows = self.connections.run_together(statement, deadline).await?;
         let rows = by_id(&rows);
         let found = |id| {
             let row = rows.get(id)?;
-            Some(match row.try_get(12) {
+            let found = match row.try_get(12) {
                 Ok(true) => whole_record(row).map(Some),
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),
-            })
+            };
+            Some(found.map_err(store_error))
         };
         Ok(steps.iter().map(found).collect())
     }
@@ -84,16 +81,8 @@ impl Together for Looks {
 
 impl PostgresStore {
     pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        match self.0.looks.join(|| *id).await? {
-            Joined::Done(found) => found.map_err(store_error),
-            Joined::Alone(turn, attempt) => {
-                let found = self.find_alone(attempt, id).await;
-                if let Some(turn) = turn {
-                    turn.end().await;
-                }
-                found
-            }
-        }
+        let alone = |attempt| self.find_alone(attempt, id);
+        self.0.looks.run(|| *id, alone).await
     }
 
     async fn find_alone(
