@@ -29,6 +29,7 @@
 //!
 //! Not covered by semver: functions are added in minor releases.
 
+pub mod at_once;
 pub mod claims;
 mod contract;
 pub mod corrections;

@@ -200,7 +200,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The same as [`claim`](Self::claim) without a future, for a store whose records are in the memory of this process; `None`, and
     /// nothing is done, from all others.
     ///
-    /// A wrapper that does not implement it is asked by `claim`. One that does passes the call on, as it does for `claim`.
+    /// A wrapper that does not implement it is asked by `claim`. One that does anything in `claim` has to do the same here.
     fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
         let _ = request;
         None

@@ -198,6 +198,11 @@ macro_rules! __contract {
             // proves: dropped-future-loses-nothing, late-claim-holds-key
             withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(store) on 4 threads;
 
+            // proves: state-decides-response, own-claim-unrecognised, late-claim-holds-key
+            at_once::a_claim_without_a_future_learns_the_same(store);
+            // proves: lost-lease-stores-nothing, replay-keeps-body
+            at_once::a_completion_without_a_future_stores_the_same(store);
+
             // proves: rows-and-key-commit-together
             wrapping::what_a_transaction_writes_is_read_back(store);
         }

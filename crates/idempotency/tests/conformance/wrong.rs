@@ -27,7 +27,12 @@ enum Fault {
     SilentRelease,
     /// A withdrawal during another owner's run leaves no mark.
     ForgetfulWithdrawal,
+    /// A wrapper that passes on the steps without a future, whatever it does in the others.
+    BarePassing,
 }
+
+/// Before each outcome that a [wrapper](Fault::BarePassing) stores.
+const MARK: &[u8] = b"marked ";
 
 /// A memory store with this fault.
 #[derive(Debug)]
@@ -47,7 +52,8 @@ impl Wrong {
             Fault::StaleRenewal
             | Fault::NoZero
             | Fault::SilentRelease
-            | Fault::ForgetfulWithdrawal => {}
+            | Fault::ForgetfulWithdrawal
+            | Fault::BarePassing => {}
         }
         hold
     }
@@ -69,7 +75,24 @@ impl Hooks for Wrong {
         }
         let hold = self.hold(request.hold);
         let request = ClaimRequest::new(&hold, request.fingerprint, request.on_lost);
-        self.inner.claim(request).await
+        match self.inner.claim(request).await {
+            Ok(Claim::Completed {
+                fingerprint,
+                outcome,
+                expires_at,
+                ..
+            }) if self.fault == Fault::BarePassing => {
+                let outcome = outcome.strip_prefix(MARK).ok_or("no mark");
+                let outcome = outcome.map_err(StoreError::unreadable)?;
+                let outcome = Bytes::copy_from_slice(outcome);
+                Ok(Claim::completed(fingerprint, outcome, expires_at))
+            }
+            claimed => claimed,
+        }
+    }
+
+    fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        (self.fault == Fault::BarePassing).then(|| self.inner.claim_now(request))?
     }
 
     async fn withdraw(&self, hold: &Hold, f: &Fingerprint) -> Result<(), StoreError> {
@@ -102,9 +125,17 @@ impl Hooks for Wrong {
 
     async fn complete(&self, hold: &Hold, o: Bytes) -> Result<IfOwner<SystemTime>, StoreError> {
         self.forget(&hold.id);
+        let o = match self.fault {
+            Fault::BarePassing => [MARK, &o].concat().into(),
+            _ => o,
+        };
         let completed = self.inner.complete(&self.hold(hold), o).await;
         self.wakeups.wake(&hold.id);
         completed
+    }
+
+    fn complete_now(&self, h: &Hold, o: &Bytes) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        (self.fault == Fault::BarePassing).then(|| self.inner.complete_now(h, o))?
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
@@ -175,6 +206,14 @@ async fn each_fault_is_found() {
     finds!(
         ForgetfulWithdrawal,
         conformance::withdrawal::a_key_remembers_several_spent_tokens
+    );
+    finds!(
+        BarePassing,
+        conformance::at_once::a_claim_without_a_future_learns_the_same
+    );
+    finds!(
+        BarePassing,
+        conformance::at_once::a_completion_without_a_future_stores_the_same
     );
     finds!(
         SilentRelease,

@@ -28,6 +28,11 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         self.store().claim(request).await
     }
 
+    /// As [`Store::claim_now`]: none, so that every claim goes through [`claim`](Self::claim).
+    fn claim_now(&self, _: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        None
+    }
+
     /// As [`Store::withdraw`].
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         self.store().withdraw(hold, fingerprint).await
@@ -55,6 +60,11 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         self.store().complete(hold, outcome).await
+    }
+
+    /// As [`Store::complete_now`]: none, like [`claim_now`](Self::claim_now).
+    fn complete_now(&self, _: &Hold, _: &Bytes) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        None
     }
 
     /// As [`Store::release`].
@@ -118,6 +128,10 @@ impl<H: Hooks> Store for Delegate<H> {
         self.0.claim(request).await
     }
 
+    fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        self.0.claim_now(request)
+    }
+
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         self.0.withdraw(hold, fingerprint).await
     }
@@ -140,6 +154,14 @@ impl<H: Hooks> Store for Delegate<H> {
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         self.0.complete(hold, outcome).await
+    }
+
+    fn complete_now(
+        &self,
+        hold: &Hold,
+        outcome: &Bytes,
+    ) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        self.0.complete_now(hold, outcome)
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
