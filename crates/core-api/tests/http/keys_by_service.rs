@@ -39,6 +39,17 @@ impl Operated {
         }
     }
 
+    /// With two keys of Ann and one of Bob, and their tokens.
+    async fn with_three_keys(place: &[&str]) -> (Self, [String; 2]) {
+        let tokens = Tokens::new();
+        let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
+        let operated = Self::start(tokens, place);
+        for (token, key) in [(&ann, "k"), (&ann, "l"), (&bob, "k")] {
+            assert_eq!(book(&operated.server, token, key).await.status, 201);
+        }
+        (operated, [ann, bob])
+    }
+
     fn options(&self) -> [&str; 4] {
         ["--service", &self.service, "--token-file", "operator"]
     }
@@ -66,12 +77,7 @@ impl Operated {
 #[tokio::test]
 async fn keys_of_a_running_service_are_listed_and_shown() {
     for place in PLACES {
-        let tokens = Tokens::new();
-        let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
-        let operated = Operated::start(tokens, place);
-        for (token, key) in [(&ann, "k"), (&ann, "l"), (&bob, "k")] {
-            assert_eq!(book(&operated.server, token, key).await.status, 201);
-        }
+        let (operated, _) = Operated::with_three_keys(place).await;
         assert_eq!(operated.listed(&[]).len(), 3, "{place:?}");
         assert_eq!(operated.listed(&["--limit", "2"]).len(), 2);
         assert_eq!(operated.listed(&["--of-subject", "ann"]).len(), 2);
@@ -180,12 +186,7 @@ async fn lost_runs_of_a_running_service_are_released_and_resolved() {
 #[tokio::test]
 async fn responses_of_a_running_service_are_erased_and_its_expired_records_purged() {
     for place in PLACES {
-        let tokens = Tokens::new();
-        let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
-        let operated = Operated::start(tokens, place);
-        for (token, key) in [(&ann, "k"), (&ann, "l"), (&bob, "k")] {
-            assert_eq!(book(&operated.server, token, key).await.status, 201);
-        }
+        let (operated, [ann, bob]) = Operated::with_three_keys(place).await;
         let of_ann = ["erase", "--of-subject", "ann"];
         assert_eq!(operated.done(&of_ann), "2 found\n", "{place:?}");
         let erased = operated.done(&[&of_ann[..], &["--yes"]].concat());

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{Clock, Idempotency, Rejection, Run, RunError, RunMode, Scope};
-use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
-    Failed, RunResult, asked, key,
+    Failed, RunResult, asked, begun, key,
     watched::{WatchedStore, reaches},
 };
 
@@ -14,27 +13,6 @@ async fn run(idempotency: &Idempotency, name: &str, value: u32) -> RunResult<u32
     let (scope, key) = (Scope::anonymous(), key(name));
     let work = async move { Ok::<_, Failed>(value) };
     idempotency.run(&scope, &key, asked("charge"), work).await
-}
-
-/// Begins a run that ends when the sender is used.
-async fn start(
-    idempotency: &Idempotency,
-    name: &'static str,
-) -> (oneshot::Sender<()>, JoinHandle<RunResult<u32>>) {
-    let (finish, finished) = oneshot::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let idempotency = idempotency.clone();
-    let run = tokio::spawn(async move {
-        let (scope, key) = (Scope::anonymous(), key(name));
-        let work = async move {
-            begun.send(()).expect("the test waits");
-            finished.await.expect("a word");
-            Ok(1)
-        };
-        idempotency.run(&scope, &key, asked("charge"), work).await
-    });
-    has_begun.await.expect("it begins");
-    (finish, run)
 }
 
 fn is_busy(refused: &RunResult<u32>) -> bool {
@@ -52,10 +30,10 @@ async fn no_more_runs_go_on_than_may_also_when_their_callers_have_gone() {
         run(&idempotency, "old", 7).await.ok(),
         Some(Run::Executed(7))
     );
-    let (finish, left) = start(&idempotency, "left").await;
+    let (left, finish) = begun(&idempotency, Scope::anonymous(), "left").await;
     left.abort();
     assert!(left.await.is_err_and(|error| error.is_cancelled()));
-    let (_keeps_running, _run) = start(&idempotency, "stays").await;
+    let (_run, _keeps_running) = begun(&idempotency, Scope::anonymous(), "stays").await;
     let claims = *calls.claims.borrow();
     assert!(is_busy(&run(&idempotency, "new", 2).await));
     assert_eq!(

@@ -254,7 +254,7 @@ async fn record(idempotency: &Idempotency) -> Record {
 }
 
 #[track_caller]
-fn assert_erased(response: &RunResult<i32>) {
+fn assert_erased(response: &RunResult<u32>) {
     assert!(
         matches!(response, Err(RunError::Rejected(Rejection::Erased))),
         "{response:?}"

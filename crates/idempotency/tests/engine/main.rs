@@ -72,17 +72,26 @@ where
 /// A charge that has begun, and the sender that lets it end with 1.
 async fn begun_charge(
     idempotency: &Idempotency,
-) -> (JoinHandle<RunResult<i32>>, oneshot::Sender<()>) {
+) -> (JoinHandle<RunResult<u32>>, oneshot::Sender<()>) {
+    begun(idempotency, Scope::anonymous(), "k").await
+}
+
+/// The same under this key of this scope.
+async fn begun(
+    idempotency: &Idempotency,
+    scope: Scope,
+    name: &str,
+) -> (JoinHandle<RunResult<u32>>, oneshot::Sender<()>) {
     let (finish, finished) = oneshot::channel();
     let (begun, has_begun) = oneshot::channel();
-    let idempotency = idempotency.clone();
+    let (idempotency, key) = (idempotency.clone(), key(name));
     let run = tokio::spawn(async move {
         let work = async move {
             begun.send(()).expect("the test waits");
             finished.await.expect("a word");
             Ok(1)
         };
-        charge(&idempotency, work).await
+        idempotency.run(&scope, &key, asked("charge"), work).await
     });
     has_begun.await.expect("it begins");
     (run, finish)

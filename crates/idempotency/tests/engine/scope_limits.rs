@@ -8,7 +8,7 @@ use idempotency::{
 };
 use tokio::{sync::oneshot, task::JoinHandle, time::advance};
 
-use crate::{Failed, RunResult, asked, key};
+use crate::{Failed, RunResult, asked, begun, key};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -56,26 +56,13 @@ impl Engine {
             .await
     }
 
-    /// A run that has begun, and ends when the sender is used.
+    /// A run that has begun, and the sender that lets it end.
     async fn begun(
         &self,
-        scope: &'static str,
-        name: &'static str,
-    ) -> (oneshot::Sender<()>, JoinHandle<RunResult<u32>>) {
-        let (finish, finished) = oneshot::channel::<()>();
-        let (begun, has_begun) = oneshot::channel();
-        let idempotency = self.idempotency.clone();
-        let run = tokio::spawn(async move {
-            let (scope, key) = (Scope::principal(scope), key(name));
-            let work = async move {
-                begun.send(()).expect("the test waits");
-                finished.await.expect("a word");
-                Ok(1)
-            };
-            idempotency.run(&scope, &key, asked("charge"), work).await
-        });
-        has_begun.await.expect("it begins");
-        (finish, run)
+        scope: &str,
+        name: &str,
+    ) -> (JoinHandle<RunResult<u32>>, oneshot::Sender<()>) {
+        begun(&self.idempotency, Scope::principal(scope), name).await
     }
 }
 
@@ -140,7 +127,7 @@ async fn a_scope_uses_so_many_new_keys_in_a_time_while_old_ones_replay_and_other
 #[tokio::test(start_paused = true)]
 async fn replays_duplicates_and_refusals_use_up_no_new_keys() {
     let engine = Engine::new(|builder| builder.with_max_new_keys_per_scope(2, MINUTE));
-    let (finish, run) = engine.begun("ann", "a").await;
+    let (run, finish) = engine.begun("ann", "a").await;
     for _ in 0..5 {
         let duplicate = engine.run("ann", "a").await;
         assert!(matches!(
@@ -171,7 +158,7 @@ async fn at_the_limit_a_duplicate_gets_its_usual_response_and_a_lost_run_is_take
             .with_max_new_keys_per_scope(1, MINUTE)
             .with_max_live_keys_per_scope(1)
     });
-    let (_finish, _run) = engine.begun("ann", "a").await;
+    let (_run, _finish) = engine.begun("ann", "a").await;
     let duplicate = engine.run("ann", "a").await;
     assert!(matches!(
         duplicate,
@@ -222,7 +209,7 @@ async fn a_run_that_leaves_nothing_does_not_count_and_one_that_goes_on_does() {
             Err(RunError::Rejected(Rejection::Panicked))
         ));
     }
-    let (finish, run) = engine.begun("ann", "b").await;
+    let (run, finish) = engine.begun("ann", "b").await;
     assert_eq!(too_many(&engine.run("ann", "c").await), Duration::ZERO);
     // The run goes on without its caller, and counts as before.
     run.abort();
