@@ -188,17 +188,16 @@ impl SentClaim {
 }
 
 impl Idempotency {
-    /// Claims the key without waiting; `None` if the store has to be waited for, there is no place for the run, or scopes have limits.
+    /// Claims the key without waiting; `None` if the store has to be waited for, there is no place for the run, or its scope is at a limit.
     pub(super) fn claim_at_once(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Option<Result<Claimed, StoreError>> {
-        if self.0.scope_limits.is_some() {
-            return None;
-        }
         let place = self.place_to_run().ok()?;
+        // A scope at its limit may still claim old keys, which have to be looked for first.
+        let admission = self.admit(hold.scope).ok()?;
         let store = self.store();
         let measured = StoreCall::start();
         let sent_at = Instant::now();
@@ -216,7 +215,8 @@ impl Idempotency {
             withdrawal,
             // Only a request that runs keeps the place.
             place: Some(place).filter(|_| matches!(claim, Claim::Won { .. })),
-            admission: None,
+            // Only a new key counts.
+            admission: admission.filter(|_| matches!(claim, Claim::Won { attempt: 1, .. })),
             claim,
         });
         Some(claimed.map_err(|error| error.with_store(store.name())))

@@ -63,8 +63,8 @@ type Counted<R> = (Result<IfOwner<Executed<R>>, Rejection>, Tally);
 
 impl ClaimedRun<'_> {
     /// Prepares the run, which begins when it is awaited, and stores what the work leaves.
-    // The work is made where it is awaited: a future that is passed on has its place twice. What the run needs is used in place for the
-    // same reason.
+    // The work is created where it is awaited, because a future that is passed as an argument takes up space twice. What the run needs is used
+    // in place for the same reason.
     pub(crate) fn start<R, W>(
         self,
         tally: &mut Tally,
@@ -81,7 +81,7 @@ impl ClaimedRun<'_> {
             mut claim,
             local_lock,
             place,
-            admission,
+            mut admission,
             mut guard,
         } = self;
         let fingerprint = operation.asked.fingerprint;
@@ -89,12 +89,6 @@ impl ClaimedRun<'_> {
         tally.record(operation.id);
         let mut counted = tally.hand_over();
         let ttl = hold.ttl;
-        let count = move |mut ending: WorkResult<R>| {
-            if let Some(admission) = admission {
-                ending.persist = admission.settle(ending.persist, ttl);
-            }
-            ending
-        };
         let run = async move {
             // Without a claim its own transaction writes the record.
             if let Some(claim) = &mut claim {
@@ -118,9 +112,13 @@ impl ClaimedRun<'_> {
                     .into_iter()
                     .for_each(Withdrawal::cancel);
             }
+            admission.iter_mut().for_each(Admission::use_up);
             let running = Running::start();
-            let ending = count(work().await);
+            let mut ending = work().await;
             drop(running);
+            if let Some(admission) = admission {
+                ending.persist = admission.settle(ending.persist, ttl);
+            }
             let outcome = tally::of_run(&ending.persist);
             let finished = if claim.is_none() {
                 let finishing = transactional::finish(&engine, hold, fingerprint, ending, guard);

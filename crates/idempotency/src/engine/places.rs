@@ -56,7 +56,6 @@ impl Idempotency {
             // Only a request that runs keeps the place, and only a new key counts.
             claimed.place = Some(place);
             claimed.admission = admission.filter(|_| attempt == 1);
-            claimed.admission.iter_mut().for_each(Admission::use_up);
         }
         Ok(claimed)
     }

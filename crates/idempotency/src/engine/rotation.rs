@@ -121,7 +121,12 @@ impl Idempotency {
         }
         let begun = match self.begin_leased(own, options, deadline).await {
             Ok(NextAction::Run(claimed)) => Ok(claimed),
-            Err(Rejection::OutcomeUnknown) => Err(Rejection::OutcomeUnknown),
+            // The record under the next secret decides first, if there is one.
+            Err(
+                refused @ (Rejection::OutcomeUnknown
+                | Rejection::TooManyNewKeys { .. }
+                | Rejection::TooManyLiveKeys { .. }),
+            ) => Err(refused),
             begun => return begun,
         };
         match (self.recorded(next).await, begun) {

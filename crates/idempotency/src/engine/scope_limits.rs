@@ -14,16 +14,16 @@ use tokio::time::Instant;
 use super::Persist;
 use crate::{Rejection, record::ScopeId};
 
-/// The limits of an engine, and what each scope has taken of them.
+/// An engine's limits, and how much of them each scope has used.
 pub(super) struct ScopeLimits {
     rate: Option<Rate>,
-    max_live: usize,
+    max_live: Option<usize>,
     started: Instant,
     // A plain lock: nothing is awaited under it.
     scopes: Mutex<Scopes>,
 }
 
-/// How many new keys a scope may use in which time.
+/// How many new keys a scope may use in a given time.
 #[derive(Clone, Copy)]
 pub(super) struct Rate {
     /// The time by which one key uses up the rate.
@@ -35,7 +35,7 @@ pub(super) struct Rate {
 #[derive(Default)]
 struct Scopes {
     taken: HashMap<ScopeId, Taken>,
-    /// The number of scopes at which those are removed that have nothing any more.
+    /// When there are this many scopes, idle ones are removed.
     tidied_at: usize,
 }
 
@@ -49,11 +49,11 @@ struct Taken {
     stored: BTreeMap<u64, usize>,
 }
 
-/// A key that its scope may use. If it turns out not to be new, or is not taken, this is dropped, and counts no more.
+/// Permission to use one more key. If the key turns out to be old, or its run does not begin, dropping this gives the permission back.
 pub(super) struct Admission {
     limits: Arc<ScopeLimits>,
     scope: ScopeId,
-    /// Until when it uses up the rate: what has passed of that by its end is not given back.
+    /// How far it advanced the rate. Time that has passed when this is dropped is not given back.
     used_until: Instant,
     is_used: bool,
     /// Until which second the store keeps what the run has left.
@@ -89,7 +89,7 @@ impl ScopeLimits {
         }
         Some(Arc::new(Self {
             rate,
-            max_live: max_live.unwrap_or(usize::MAX),
+            max_live,
             started: Instant::now(),
             scopes: Mutex::default(),
         }))
@@ -108,7 +108,7 @@ impl ScopeLimits {
         scopes.tidy(limits.second(now), now);
         let taken = scopes.taken.entry(scope).or_insert_with(|| Taken::new(now));
         taken.forget(limits.second(now));
-        if taken.live() >= limits.max_live {
+        if limits.max_live.is_some_and(|max| taken.live() >= max) {
             let first = taken.stored.keys().next();
             let seconds = first.map_or(0, |&end| end.saturating_sub(limits.second(now)));
             let retry_after = Duration::from_secs(seconds);
@@ -185,7 +185,7 @@ impl Taken {
 }
 
 impl Admission {
-    /// Notes that the key is new, and taken.
+    /// Notes that the key's run begins.
     pub(super) const fn use_up(&mut self) {
         self.is_used = true;
     }
@@ -213,7 +213,7 @@ impl Admission {
     }
 
     fn keep(&mut self, ttl: Duration) {
-        self.stored_until = Some(self.limits.end(ttl));
+        self.stored_until = self.limits.max_live.map(|_| self.limits.end(ttl));
     }
 }
 

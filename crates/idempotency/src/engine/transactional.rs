@@ -12,7 +12,6 @@ use super::{
     finish,
     finish::Held,
     local_locks::{LocalLock, LocalLocks},
-    scope_limits::Admission,
     store_timeout::with_store_timeout,
     waiting::WaitingRoom,
 };
@@ -56,9 +55,8 @@ impl Idempotency {
                     // Its transaction writes the record, which the limit no longer refuses.
                     self.0.store.check_room(&operation.scope)?;
                     let place = self.place_to_run()?;
-                    let mut admission = self.admit(operation.scope)?;
                     if local_lock.acquire(&operation.asked.fingerprint) {
-                        admission.iter_mut().for_each(Admission::use_up);
+                        let admission = self.admit(operation.scope)?;
                         return Ok(NextAction::Run(ClaimedRun {
                             idempotency: self,
                             hold: operation.hold(options),

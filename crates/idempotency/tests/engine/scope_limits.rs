@@ -2,15 +2,42 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use idempotency::{
     Clock, Idempotency, IdempotencyBuilder, MemoryStore, Options, Rejection, Run, RunError, Scope,
-    store::ListRequest,
+    Store, StoreError,
+    store::{Claim, ClaimRequest, ListRequest},
 };
-use tokio::{sync::oneshot, task::JoinHandle, time::advance};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, yield_now},
+    time::advance,
+};
 
-use crate::{Failed, RunResult, asked, begun, key};
+use crate::{
+    Failed, RunResult, asked, begun,
+    delegate::{Delegate, Hooks},
+    key,
+    rotation::{FIRST, SECOND, serve},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A store whose claims take a while, so that concurrent ones meet.
+#[derive(Debug)]
+struct Slow(MemoryStore);
+
+#[async_trait]
+impl Hooks for Slow {
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        yield_now().await;
+        self.0.claim(request).await
+    }
+}
 
 /// An engine over a store whose time passes with the runtime's.
 struct Engine {
@@ -22,6 +49,14 @@ impl Engine {
     fn new(limit: impl Fn(IdempotencyBuilder) -> IdempotencyBuilder) -> Self {
         let clock = Clock::manual();
         let store = MemoryStore::new().with_clock(clock.clone());
+        Self::over(store, clock, limit)
+    }
+
+    fn over(
+        store: impl Store,
+        clock: Clock,
+        limit: impl Fn(IdempotencyBuilder) -> IdempotencyBuilder,
+    ) -> Self {
         Self {
             idempotency: limit(Idempotency::builder(store)).build(),
             clock,
@@ -222,7 +257,9 @@ async fn a_run_that_leaves_nothing_does_not_count_and_one_that_goes_on_does() {
 // proves: new-keys-limited
 #[tokio::test(start_paused = true)]
 async fn of_many_concurrent_new_keys_no_more_run_than_may() {
-    let engine = Arc::new(Engine::new(|builder| {
+    let clock = Clock::manual();
+    let store = Delegate(Slow(MemoryStore::new().with_clock(clock.clone())));
+    let engine = Arc::new(Engine::over(store, clock, |builder| {
         builder.with_max_new_keys_per_scope(10, MINUTE)
     }));
     let runs: Vec<_> = (0..50)
@@ -265,6 +302,36 @@ async fn while_the_secret_is_changed_a_key_counts_once() {
         engine.pass(11 * MINUTE + MINUTE / 2).await;
         assert!(executed(&engine.run("ann", "c").await));
     }
+}
+
+/// A neighbouring deployment has the key under the next secret.
+// proves: new-keys-limited, running-duplicate-gets-409, other-body-refused
+#[tokio::test(start_paused = true)]
+async fn while_the_secret_is_changed_a_duplicate_uses_up_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let next = serve(&store, SECOND);
+    let (run, finish) = begun(&next, Scope::principal("ann"), "k").await;
+    let engine = Engine::over(store, Clock::manual(), |builder| {
+        FIRST(builder).with_max_new_keys_per_scope(1, MINUTE)
+    });
+    let asked_for_k = async |request| engine.run_as("ann", "k", request, async { Ok(2) }).await;
+    let assert_refused = async || {
+        let duplicate = asked_for_k("charge").await;
+        let in_progress = matches!(duplicate, Err(RunError::Rejected(Rejection::InProgress)));
+        assert!(in_progress, "{duplicate:?}");
+        let other = asked_for_k("refund").await;
+        let reused = matches!(other, Err(RunError::Rejected(Rejection::Reused)));
+        assert!(reused, "{other:?}");
+    };
+    for _ in 0..3 {
+        assert_refused().await;
+    }
+    assert!(executed(&engine.run("ann", "new").await));
+    // At the limit, too.
+    assert_refused().await;
+    finish.send(()).expect("it runs");
+    assert!(executed(&run.await.expect("no panic")));
+    assert!(replayed(&asked_for_k("charge").await));
 }
 
 // proves: new-keys-limited

@@ -29,9 +29,10 @@ const REMOVE_ALL: &str = "delete from core_api_former_secrets";
 const INSERT: &str =
     "insert or replace into core_api_former_secrets (verifier, used_until) values (?1, ?2)";
 
-/// Twice the longest ttl of a response, as the guide says: a run that was lost at the last moment may be resumed within the first of
-/// them, and leaves its response for the second.
-const KEYS_LIVE_FOR: Duration = Duration::from_secs(2 * 24 * 3600);
+/// Twice the longest ttl of a handler's response, as the guide says, with the minute that records are kept longer: a run that was lost at the
+/// last moment may be resumed within the first of them, and leaves its response for the second. A response that an operator has stored for
+/// longer is not known here.
+const KEYS_LIVE_FOR: Duration = Duration::from_secs(2 * (24 * 3600 + 60));
 
 /// Notes that keys are stored with the secret of this verifier from `now` on, and were stored with that of `former` until then.
 pub(super) fn replace(connection: &Connection, former: &[u8], now: &[u8]) -> rusqlite::Result<()> {

@@ -44,7 +44,8 @@ impl IdempotencyBuilder {
     /// lost run is taken over. Other scopes are not affected. A key whose run failed, and that is free again, counts as new.
     ///
     /// The limit holds with every store, because the engine counts in its process, and it begins anew with the process. Several
-    /// processes allow as many keys each, so give each its part.
+    /// processes allow as many keys each, so give each its part. Of equal requests that arrive at once for the last key, all but one may be
+    /// refused; they get its response when they retry.
     ///
     /// # Panics
     ///
@@ -66,7 +67,7 @@ impl IdempotencyBuilder {
     /// [`Rejection::TooManyLiveKeys`](crate::Rejection::TooManyLiveKeys), 429 and `Retry-After`. For the rest it is like the limit
     /// of [new keys](Self::with_max_new_keys_per_scope), and is counted in the same place: of the records that other processes
     /// have stored, or this one before it was started again, the engine knows nothing. A key that an operator frees counts until it
-    /// would have expired. So with both limits no scope has more records than the number of processes times the smaller
+    /// would have expired, and a run that is resumed or taken over only as its first attempt did. So with both limits no scope has more records than the number of processes times the smaller
     /// of this limit and what the other one allows in a ttl, plus what was stored before a restart.
     ///
     /// [`MemoryStore`](crate::MemoryStore) and the SQLite store also limit the bytes of each scope, exactly and without this.
