@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::{
-    Idempotency,
+    Idempotency, StoreError,
     store::{Record, StoreErrorKind},
 };
 use tokio::time::{Instant, timeout};
@@ -31,7 +31,7 @@ use crate::{
     caller::Caller,
     database::DatabaseError,
     error::ApiError,
-    keys::{self, Asked, Change, Filter, Found, KeyId, Outcome, Position, Shown, Who},
+    keys::{self, Asked, Change, Filter, Found, KeyId, Outcome, Position, Shown, UnderWay, Who},
 };
 use input::{ChangeQuery, KeyPath, Listing, ResolveBody, ShowQuery};
 use list::{Filtered, Wanted};
@@ -235,17 +235,10 @@ async fn change(
         .trim_matches('"')
         .to_owned();
     let who = who(&caller);
-    let under_way = app.changes.begin().await;
-    // A change continues after its client disconnects, so that its result is logged.
-    let changing = tokio::spawn(async move {
-        let _under_way = under_way;
-        keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await
-    });
-    let changed = within(KEY_TIMEOUT, async {
-        let changed = changing.await.map_err(|_| ApiError::Panicked)?;
-        changed.map_err(ApiError::from)
-    });
-    match changed.await? {
+    let changes = app.changes.clone();
+    let changing =
+        async move { keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await };
+    match under_way(&changes, changing).await? {
         Outcome::Done => Ok(Json(serde_json::json!({"result": "done"})).into_response()),
         Outcome::Changed => Err(ApiError::KeyChanged),
         Outcome::NotFound | Outcome::Ambiguous => Err(ApiError::UnknownKey),
@@ -292,4 +285,21 @@ async fn within<T>(
 ) -> Result<T, ApiError> {
     let ended = timeout(limit, work).await;
     ended.unwrap_or(Err(ApiError::Database(DatabaseError::TimedOut)))
+}
+
+/// The result of a change. It continues if the client disconnects, so that its result is logged.
+async fn under_way<T: Send + 'static>(
+    changes: &UnderWay,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let under_way = changes.begin().await;
+    let changing = tokio::spawn(async move {
+        let _under_way = under_way;
+        change.await
+    });
+    let changed = within(KEY_TIMEOUT, async {
+        let changed = changing.await.map_err(|_| ApiError::Panicked)?;
+        changed.map_err(ApiError::from)
+    });
+    changed.await
 }

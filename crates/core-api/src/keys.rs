@@ -19,14 +19,14 @@ use crate::secret::{OtherSecret, Secret, Secrets};
 pub(crate) use audit::{Asked, Who};
 pub(crate) use change::{Change, Outcome, Prepared, change, change_seen};
 pub(crate) use escaped::escaped;
-pub(crate) use field::key_in;
+pub(crate) use field::{KEY, key_in};
 pub use filter::Age;
 pub(crate) use filter::{Filter, Position, WantedPhase};
 pub use id::KeyId;
 pub(crate) use id::{Found, find, find_named};
 pub(crate) use purge::{PURGED_AT_ONCE, purge};
 pub(crate) use under_way::UnderWay;
-pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
+pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of, date};
 
 /// The engine over this store, the same for the service and the commands: with another namespace or secret the same key has
 /// another record.

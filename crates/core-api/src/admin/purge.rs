@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{KEY_TIMEOUT, who, within};
+use super::{under_way, who};
 use crate::{
     app::App,
     caller::Caller,
@@ -21,16 +21,8 @@ pub(super) async fn purge_keys(
     caller: Caller,
 ) -> Result<Response, ApiError> {
     let who = who(&caller);
-    let under_way = app.changes.begin().await;
-    // A client that leaves stops nothing: what came of it is in the log.
-    let purging = tokio::spawn(async move {
-        let _under_way = under_way;
-        purge(&app.idempotency, &who, PURGED_AT_ONCE, |_| {}).await
-    });
-    let purged = within(KEY_TIMEOUT, async {
-        let purged = purging.await.map_err(|_| ApiError::Panicked)?;
-        purged.map_err(ApiError::from)
-    });
-    let removed = purged.await?;
+    let changes = app.changes.clone();
+    let purging = async move { purge(&app.idempotency, &who, PURGED_AT_ONCE, |_| {}).await };
+    let removed = under_way(&changes, purging).await?;
     Ok(Json(json!({ "removed": removed })).into_response())
 }

@@ -1,6 +1,6 @@
 //! The first response of a key, for its owner: a client that got 422 no longer knows what it sent first.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
 use idempotency::operators::StoredResponse;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,7 +19,7 @@ use crate::{
     caller::Caller,
     database::DatabaseError,
     error::ApiError,
-    keys::{find_named, key_in},
+    keys::{date, find_named, key_in},
 };
 
 /// The response to the first request with a key.
@@ -110,8 +109,4 @@ pub(crate) async fn show_by_key(
 
 const fn phase(detail: &'static str) -> ApiError {
     ApiError::KeyPhase(std::borrow::Cow::Borrowed(detail))
-}
-
-fn date(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -34,7 +34,7 @@ pub enum KeysCommand {
     ///
     /// A filter applies to the keys of every service that shares the store.
     Erase(EraseKeys),
-    /// Follows what changes on a server or in a service that runs, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
+    /// Follows changes on a database server or in a running service until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
     ///
     /// The list is read repeatedly, so of two changes between two reads only the last is shown. At most 10000 keys are followed.
     Tail(TailKeys),
@@ -42,7 +42,7 @@ pub enum KeysCommand {
     Purge(PurgeKeys),
 }
 
-/// What a key has to be like.
+/// The conditions that a key must meet.
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("phase"))]
 pub struct KeyFilter {
@@ -271,7 +271,7 @@ pub enum IdArgument {
 pub struct KeyText(Box<str>);
 
 impl KeyFilter {
-    /// The phase that it asks for.
+    /// The requested phase.
     pub(crate) fn phase(&self) -> Option<WantedPhase> {
         let named = [
             (self.in_flight, WantedPhase::InFlight),
@@ -283,12 +283,9 @@ impl KeyFilter {
         named.map(|(_, phase)| phase)
     }
 
-    /// Whether it leaves keys out.
+    /// Whether it excludes any keys.
     pub(crate) fn is_any(&self) -> bool {
-        self.in_flight
-            || self.stuck
-            || self.suspended
-            || self.completed
+        self.phase().is_some()
             || self.older_than.is_some()
             || self.label.is_some()
             || self.of_subject.is_some()

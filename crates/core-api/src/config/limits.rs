@@ -39,12 +39,12 @@ pub struct Limits {
     )]
     pub max_body_bytes: u32,
 
-    /// How many new idempotency keys a subject may use in a minute, 1 to 1000000. A request with a further one gets 429, with
+    /// How many new idempotency keys a subject may use in a minute, 1 to 1000000. Above that a request gets 429 with
     /// Retry-After, and nothing is stored for it. Keys that were used before still get their responses, and other subjects
     /// are not affected. Without the option there is no limit.
     ///
-    /// The process counts, whatever stores the keys, and begins anew when it is started: several services allow as many keys each.
-    /// Without --tokens the callers are told apart by Authorization or an API key, and all who send neither count as one.
+    /// The process counts, wherever keys are stored, and starts from zero: several services allow as many keys each.
+    /// Without --tokens, callers are distinguished by Authorization or an API key, and all who send neither count as one.
     #[arg(
         long,
         env = "CORE_API_MAX_NEW_KEYS_PER_MINUTE",
@@ -54,7 +54,7 @@ pub struct Limits {
     pub max_new_keys_per_minute: Option<u32>,
 
     /// How many live keys a subject may have, 1 to 100000000: those whose requests run, and those whose responses are stored and have
-    /// not expired. A request with a further one gets 429, with Retry-After. It is counted as --max-new-keys-per-minute is.
+    /// not expired. Above that a request gets 429 with Retry-After. They are counted like --max-new-keys-per-minute.
     #[arg(
         long,
         env = "CORE_API_MAX_LIVE_KEYS",
@@ -63,8 +63,8 @@ pub struct Limits {
     )]
     pub max_live_keys: Option<u32>,
 
-    /// How many seconds a connection may be idle, and the head of a request may take, 5 to 3600. A proxy in front has to keep its
-    /// connections for less, or it meets one that is being closed.
+    /// How many seconds a connection may be idle, and the head of a request may take, 5 to 3600. A proxy in front must keep idle
+    /// connections for less, so that it never uses one that is being closed.
     #[arg(
         long,
         env = "CORE_API_IDLE_TIMEOUT",

@@ -28,10 +28,10 @@ pub struct Program {
 pub enum Command {
     /// Checks whether a service with these options would work; like a start, it creates and upgrades tables.
     ///
-    /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Tables that
-    /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only. While
-    /// the service runs, that one is asked instead, at /readyz; while the check has the file open, and reads it as a whole, no
-    /// service can start with it. The exit code is 1 if something is a problem.
+    /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Missing
+    /// tables are created, as at a start, but files and secrets are not. Only one process can open a SQLite file: while the service
+    /// runs, it is asked at /readyz instead, and while the check has the file open and reads all of it, no service can start
+    /// with it. The exit code is 1 if there is a problem.
     Check(Box<Check>),
 
     /// Makes bearer tokens for --tokens.
@@ -40,8 +40,8 @@ pub enum Command {
 
     /// Lists, shows and changes idempotency keys, in a store or in a running service.
     ///
-    /// No key is printed: an id is its digest. A SQLite file is open in one process only, and keys in memory are in the service only: ask
-    /// the running service, by --service.
+    /// No key is printed: an id is its digest. Only one process can open a SQLite file, and keys in memory exist only in the service: ask
+    /// the running service with --service.
     #[command(subcommand)]
     Keys(Box<KeysCommand>),
 }
@@ -58,7 +58,7 @@ pub enum TokenCommand {
 /// The options of a new token.
 #[derive(Clone, Debug, Args)]
 pub struct NewToken {
-    /// Whose token it is, such as the name of a customer or a service: 1 to 128 visible ASCII characters. Keys and
+    /// The caller, such as the name of a customer or a service: 1 to 128 visible ASCII characters. Keys and
     /// bookings belong to the subject; a second token of the same subject gets the same responses.
     #[arg(value_name = "SUBJECT")]
     pub subject: Subject,
@@ -67,7 +67,7 @@ pub struct NewToken {
     #[arg(long, value_name = "ROLE", default_value = "caller")]
     pub role: Role,
 
-    /// When it expires, such as 2027-01-31T12:00:00Z. Without the option it does not.
+    /// When it expires, such as 2027-01-31T12:00:00Z; by default never.
     #[arg(long, value_name = "TIME")]
     pub expires: Option<Expiry>,
 

@@ -25,7 +25,7 @@ pub struct Rotation {
     )]
     pub next_secret_file: Option<PathBuf>,
 
-    /// The file of the previous secret, in the second deployment; none, if keys were stored without a secret.
+    /// The file of the previous secret, for the second deployment; none if keys were stored without a secret.
     #[arg(long, env = "CORE_API_PREVIOUS_SECRET_FILE", value_name = "FILE")]
     pub previous_secret_file: Option<PathBuf>,
 }

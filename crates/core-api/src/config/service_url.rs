@@ -41,7 +41,12 @@ impl FromStr for ServiceUrl {
         let rest = text.strip_prefix("http://").ok_or_else(expected)?;
         let address = rest.strip_suffix('/').unwrap_or(rest);
         let authority = address.parse::<Authority>().ok();
-        let authority = authority.filter(|authority| !authority.as_str().contains('@'));
+        // A port that is none would otherwise be port 80, and another program would get the token.
+        let has_port = |authority: &Authority| {
+            authority.port_u16().is_some() || authority.as_str() == authority.host()
+        };
+        let authority =
+            authority.filter(|authority| !authority.as_str().contains('@') && has_port(authority));
         authority.map(Self).ok_or_else(expected)
     }
 }
@@ -82,6 +87,9 @@ mod tests {
             "http://",
             "http://a/b",
             "http://ann:pw@localhost",
+            "http://127.0.0.1:300000",
+            "http://127.0.0.1:3000x",
+            "http://localhost:",
         ] {
             assert!(text.parse::<ServiceUrl>().is_err(), "{text}");
         }

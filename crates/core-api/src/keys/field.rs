@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName};
 use idempotency::{IdempotencyKey, KeySyntax};
 
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The key of the field, which may not be in the path: paths are logged. If there is none, what is wrong.
 pub(crate) fn key_in(headers: &HeaderMap) -> Result<IdempotencyKey, &'static str> {

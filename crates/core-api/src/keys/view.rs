@@ -23,7 +23,7 @@ pub(crate) enum View {
     Unreadable { id: String, error: String },
 }
 
-/// What a record says, without the response.
+/// A record without its response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) id: String,
@@ -59,9 +59,12 @@ pub(crate) enum ShownResponse {
     Kept {
         status: u16,
         headers: Vec<String>,
-        /// Only if the request asked for it.
+        /// Only if the request asked for it, and if it is UTF-8.
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<String>,
+        /// The same in hexadecimal digits, if it is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body_hex: Option<String>,
     },
     /// The value from which each retry's response is rebuilt.
     Value {
@@ -119,11 +122,15 @@ impl Shown {
         with_body: bool,
     ) -> Result<Self, StoreError> {
         let response = match idempotency.stored_response(record)? {
-            StoredResponse::Kept(response) => Some(ShownResponse::Kept {
-                status: response.status().as_u16(),
-                headers: response.headers().keys().map(ToString::to_string).collect(),
-                body: with_body.then(|| String::from_utf8_lossy(response.body()).into_owned()),
-            }),
+            StoredResponse::Kept(response) => {
+                let body = with_body.then(|| str::from_utf8(response.body()).ok());
+                Some(ShownResponse::Kept {
+                    status: response.status().as_u16(),
+                    headers: response.headers().keys().map(ToString::to_string).collect(),
+                    body: body.flatten().map(Into::into),
+                    body_hex: matches!(body, Some(None)).then(|| hex(response.body())),
+                })
+            }
             StoredResponse::ReplayValue(json) => Some(ShownResponse::Value {
                 json: with_body.then(|| String::from_utf8_lossy(&json).into_owned()),
             }),
@@ -163,7 +170,11 @@ pub(crate) fn version(record: &Record) -> String {
         .chain_update(phase)
         .chain_update(progress)
         .finalize();
-    seen[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&seen[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn phase(record: &Record, now: SystemTime) -> &'static str {
@@ -177,7 +188,7 @@ fn phase(record: &Record, now: SystemTime) -> &'static str {
     }
 }
 
-fn date(time: SystemTime) -> String {
+pub(crate) fn date(time: SystemTime) -> String {
     // A record that never expires has a time that chrono cannot show.
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -17,6 +17,9 @@ use crate::{
 /// the list may have the same SQLite file open.
 pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     match (chosen.ids.is_empty(), chosen.filter.is_any()) {
+        (false, false) if chosen.limit.is_some() => {
+            Err("--limit is for filters: name only the ids that are to be changed".into())
+        }
         (false, false) => input::named(&chosen.ids).map(Some),
         (true, true) => Ok(None),
         (true, false) => {
@@ -66,7 +69,7 @@ async fn change_found(
     let mut listing = source.list(&chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
     let (mut found, mut is_all_done) = (0, true);
-    // Whose a record is that cannot be read is not known.
+    // The owner of an unreadable record is unknown.
     let filter = &chosen.filter;
     let is_for_some =
         filter.of_subject.is_some() || filter.label.is_some() || filter.route.is_some();
@@ -114,7 +117,7 @@ async fn change_found(
     Ok(is_all_done)
 }
 
-/// Prints what came of it, and returns whether it is done.
+/// Prints the result, and returns whether the change was made.
 fn say(id: &str, changed: &Changed, as_json: bool) -> Result<bool, String> {
     let Changed { is_done, result } = changed;
     print::line(&if as_json {

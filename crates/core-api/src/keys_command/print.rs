@@ -35,7 +35,7 @@ impl Table {
         line(&match view {
             View::Readable(key) => row_of(key),
             View::Unreadable { id, error } => {
-                format!("{}  cannot be read: {}", &id[..DIGITS], Printable(error))
+                format!("{}  cannot be read: {}", start(id), Printable(error))
             }
         })
     }
@@ -90,16 +90,16 @@ pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
         ("lease until", &key.lease_until),
         ("completed", &key.completed_at),
     ];
-    line(&format!("id           {}", key.id))?;
-    line(&format!("version      {}", key.version))?;
-    line(&format!("phase        {}", key.phase))?;
+    line(&format!("id           {}", Printable(&key.id)))?;
+    line(&format!("version      {}", Printable(&key.version)))?;
+    line(&format!("phase        {}", Printable(&key.phase)))?;
     line(&format!("attempt      {}", key.attempt))?;
     for (name, time) in times {
         if let Some(time) = time {
-            line(&format!("{name:<12} {time}"))?;
+            line(&format!("{name:<12} {}", Printable(time)))?;
         }
     }
-    line(&format!("expires      {}", key.expires_at))?;
+    line(&format!("expires      {}", Printable(&key.expires_at)))?;
     let steps = key
         .steps
         .map_or("cannot be read".into(), |steps| steps.to_string());
@@ -115,7 +115,7 @@ pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
             status, headers, ..
         }) => {
             line(&format!("response     {status}"))?;
-            line(&format!("headers      {}", headers.join(", ")))
+            line(&format!("headers      {}", Printable(&headers.join(", "))))
         }
     }
 }
@@ -168,11 +168,11 @@ fn head() -> String {
 
 fn row_of(key: &Summary) -> String {
     row(
-        &key.id[..DIGITS],
-        &key.phase,
+        &start(&key.id),
+        &printable(Some(&key.phase)),
         &key.attempt.to_string(),
         &age(key),
-        key.lease_until.as_ref().unwrap_or(&key.expires_at),
+        &printable(Some(key.lease_until.as_ref().unwrap_or(&key.expires_at))),
         &printable(key.route.as_deref()),
         &printable(key.label.as_deref()),
     )
@@ -200,6 +200,11 @@ fn age(key: &Summary) -> String {
         Some(seconds @ 3600..86_400) => format!("{}h", seconds / 3600),
         Some(seconds) => format!("{}d", seconds / 86_400),
     }
+}
+
+/// The first digits of an id. A service can send anything.
+fn start(id: &str) -> String {
+    Printable(id).to_string().chars().take(DIGITS).collect()
 }
 
 fn printable(text: Option<&str>) -> String {

@@ -1,12 +1,12 @@
 //! A running service, which is asked over HTTP, at `/admin/keys`.
 
-use std::{env, fs, path::Path, time::Duration};
+use std::{env, error::Error, fmt, fs, path::Path, time::Duration};
 
 use axum::{
     body::Bytes,
     http::{HeaderName, HeaderValue, Method, Request, StatusCode, header, response::Parts},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use idempotency::log_text::{Causes, Printable};
@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::source::Changed;
 use crate::{
     config::{KeyFilter, KeyStore, ServiceUrl, ShowKey},
-    keys::{Change, KeyId, Outcome, Prepared, Shown, View, WantedPhase, escaped},
+    keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, View, WantedPhase, escaped},
 };
 
 /// The service, and the token of whoever asks.
@@ -39,6 +39,19 @@ struct Problem {
     detail: String,
 }
 
+/// What a change has come to.
+#[derive(Deserialize)]
+struct Done {
+    result: String,
+}
+
+/// Why there is no response.
+struct Failure {
+    why: String,
+    /// Whether the request may have arrived.
+    was_sent: bool,
+}
+
 /// How many keys have been removed.
 #[derive(Deserialize)]
 struct Removed {
@@ -48,12 +61,13 @@ struct Removed {
 /// More than a list may take in the service.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// How many keys are asked for at once.
-const PAGE: usize = 100;
+/// How many keys are asked for at once: as many as the service lists.
+const PAGE: usize = 1000;
+
+/// No list and no stored response is longer.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 const TOKEN: &str = "CORE_API_TOKEN";
-
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl Service {
     pub(super) fn new(url: &ServiceUrl, asked: &KeyStore) -> Result<Self, String> {
@@ -105,7 +119,11 @@ impl Service {
         let next = reply.head.headers.get(header::LINK);
         let next = next.and_then(|link| link.to_str().ok());
         let next = next.and_then(|link| link.strip_prefix('<')?.split_once('>'));
-        Ok((reply.json()?, next.map(|(path, _)| path.to_owned())))
+        let next = next.map(|(next, _)| next.to_owned());
+        if next.as_deref() == Some(path) {
+            return Err("the service's list has no end".into());
+        }
+        Ok((reply.json()?, next))
     }
 
     /// The key that is asked for, with its body if that is asked for too.
@@ -174,9 +192,20 @@ impl Service {
             .map_err(|_| "a version is digits, as a list has them".to_owned())?;
         let path = format!("/admin/keys/{whole}/{verb}{query}");
         let fields = [(header::IF_MATCH, tag)];
-        let reply = self.send(Method::POST, &path, &fields, body).await?;
+        let reply = match self.send(Method::POST, &path, &fields, body).await {
+            Ok(reply) => reply,
+            Err(Failure {
+                why,
+                was_sent: true,
+            }) => return Ok(unknown(&why)),
+            Err(Failure { why, .. }) => return Err(why),
+        };
         Ok(match reply.head.status {
-            StatusCode::OK => Outcome::Done.into(),
+            StatusCode::OK if reply.json::<Done>().is_ok_and(|done| done.result == "done") => {
+                Outcome::Done.into()
+            }
+            StatusCode::OK => return Err("it is another program, or another version of it".into()),
+            status if status.is_server_error() => unknown(&reply.refusal()),
             StatusCode::PRECONDITION_FAILED => Outcome::Changed.into(),
             StatusCode::NOT_FOUND if reply.is_unknown_key() => Outcome::NotFound.into(),
             StatusCode::CONFLICT => Changed {
@@ -204,7 +233,7 @@ impl Service {
                 .map_err(|_| "the key: it has characters that no key has".to_owned())?;
             fields.push((KEY, key));
         }
-        self.send(Method::GET, path, &fields, Vec::new()).await
+        Ok(self.send(Method::GET, path, &fields, Vec::new()).await?)
     }
 
     async fn send(
@@ -213,37 +242,60 @@ impl Service {
         path: &str,
         fields: &[(HeaderName, HeaderValue)],
         body: Vec<u8>,
-    ) -> Result<Reply, String> {
+    ) -> Result<Reply, Failure> {
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = method;
-        *request.uri_mut() = path
-            .parse()
-            .map_err(|_| "the service named a page that has no path".to_owned())?;
+        *request.uri_mut() = path.parse().map_err(|_| Failure {
+            why: "the service named a page that has no path".to_owned(),
+            was_sent: false,
+        })?;
         let headers = request.headers_mut();
         let host = HeaderValue::try_from(self.url.authority()).expect("the address of a URL");
         headers.insert(header::HOST, host);
         headers.insert(header::AUTHORIZATION, self.token.clone());
         headers.extend(fields.iter().cloned());
-        let failed = |why: &dyn std::fmt::Display| format!("--service {}: {why}", self.url);
-        match timeout(TIMEOUT, self.exchange(request)).await {
+        let failed = |why: &dyn fmt::Display, was_sent| Failure {
+            why: format!("--service {}: {why}", self.url),
+            was_sent,
+        };
+        let late = &"it did not respond in time";
+        let connecting = TcpStream::connect((self.url.host(), self.url.port()));
+        let stream = timeout(TIMEOUT, connecting)
+            .await
+            .map_err(|_| failed(late, false))?
+            .map_err(|error| failed(&Causes(&error), false))?;
+        match timeout(TIMEOUT, exchange(stream, request)).await {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(failed(&Causes(error.as_ref()))),
-            Err(_) => Err(failed(&"it did not respond in time")),
+            Ok(Err(error)) => Err(failed(&Causes(error.as_ref()), true)),
+            Err(_) => Err(failed(late, true)),
         }
     }
+}
 
-    /// On a connection of its own.
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect((self.url.host(), self.url.port())).await?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the response.
-        tokio::spawn(connection);
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Reply { head, body })
+/// Sends the request on a connection of its own.
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // It ends with the response.
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, MAX_REPLY).collect().await?.to_bytes();
+    Ok(Reply { head, body })
+}
+
+/// A change of which it is not known whether it was made.
+fn unknown(why: &str) -> Changed {
+    Changed {
+        is_done: false,
+        result: format!("unknown, it may have been made: {why}"),
+    }
+}
+
+impl From<Failure> for String {
+    fn from(failure: Failure) -> Self {
+        failure.why
     }
 }
 
@@ -279,7 +331,7 @@ impl Reply {
 
     fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_slice(&self.body)
-            .map_err(|_| "the service responded with something else than was asked for".into())
+            .map_err(|_| "the service's response does not have the expected format".into())
     }
 }
 
@@ -291,11 +343,11 @@ fn token_in(path: &Path) -> Result<String, String> {
 /// The response as JSON, for the service.
 fn body_of(prepared: &Prepared) -> Result<Vec<u8>, String> {
     let body = str::from_utf8(&prepared.body)
-        .map_err(|_| "--body-file: over --service a body has to be UTF-8".to_owned())?;
+        .map_err(|_| "--body-file: with --service, the body must be UTF-8".to_owned())?;
     let fields = prepared.headers.iter();
     let fields = fields.map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let fields = fields.collect::<Option<Vec<_>>>();
-    let fields = fields.ok_or("--header: over --service a field has to be ASCII")?;
+    let fields = fields.ok_or("--header: with --service, header fields must be ASCII")?;
     let body = json!({
         "status": prepared.status.as_u16(),
         "headers": fields,

@@ -12,7 +12,7 @@ use crate::{
 
 /// Prints the key, and returns whether there is one.
 pub(super) async fn run(asked: &ShowKey) -> Result<bool, String> {
-    // Before the store is opened, which takes a SQLite file from a service that starts.
+    // The input is read before the store is opened, because an open SQLite file keeps a service from starting.
     let key = match (&asked.id, &asked.key) {
         (Some(_), _) => None,
         (None, Some(key)) if key.expose() != "-" => Some(key.expose().to_owned()),
@@ -34,7 +34,7 @@ pub(super) async fn run(asked: &ShowKey) -> Result<bool, String> {
                 logging::say(&format!("{id}: not found"));
                 return Ok(false);
             };
-            let body = body_in(&shown);
+            let body = body_in(&shown)?;
             (shown, body)
         }
     };
@@ -60,21 +60,33 @@ fn of_record(
     }
     let with_body = asked.json && asked.body;
     let shown = Shown::of(idempotency, record, with_body).map_err(|error| failed(&error))?;
+    if !asked.body {
+        return Ok((shown, None));
+    }
     let body = body_of(idempotency, record).map_err(|error| failed(&error))?;
     Ok((shown, body))
 }
 
 /// The body that a service has sent.
-fn body_in(shown: &Shown) -> Option<Bytes> {
-    let body = match &shown.response {
-        Some(ShownResponse::Kept { body, .. }) => body.clone(),
-        Some(ShownResponse::Value { json }) => json.clone(),
+fn body_in(shown: &Shown) -> Result<Option<Bytes>, String> {
+    Ok(match &shown.response {
+        Some(ShownResponse::Kept {
+            body_hex: Some(digits),
+            ..
+        }) => Some(bytes_of(digits).ok_or("the service sent a body that is not hexadecimal")?),
+        Some(ShownResponse::Kept { body, .. }) => body.clone().map(Bytes::from),
+        Some(ShownResponse::Value { json }) => json.clone().map(Bytes::from),
         _ => None,
-    };
-    body.map(Bytes::from)
+    })
 }
 
-/// The record that is asked for; if there is none, says so.
+fn bytes_of(digits: &str) -> Option<Bytes> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect::<Option<Vec<u8>>>().map(Into::into)
+}
+
+/// The requested record. If there is none, this is reported.
 async fn named_record(
     idempotency: &Idempotency,
     asked: &ShowKey,

@@ -30,8 +30,8 @@ pub(super) struct Change {
 pub(super) async fn run(asked: &TailKeys) -> Result<(), String> {
     if asked.store.service.is_none() && asked.store.is_of_one_process() {
         return Err(
-            "tail: a file and memory are open in one process only, so nobody else changes their keys meanwhile; ask the running service, \
-             at /admin/keys or by --service"
+            "tail: only one process can open a SQLite file or keys in memory, so no other process changes them; follow the running service \
+             with --service"
                 .into(),
         );
     }
@@ -71,7 +71,7 @@ async fn look(source: &Source, filter: &KeyFilter) -> Result<Seen, String> {
             return Ok(seen);
         }
         for item in page {
-            // What cannot be read has no changes.
+            // Unreadable records have no changes.
             if let View::Readable(summary) = item.view {
                 seen.insert(summary.id.clone(), *summary);
             }

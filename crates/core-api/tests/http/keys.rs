@@ -289,7 +289,7 @@ fn a_file_of_one_process_is_not_followed() {
             &["tail", "--idempotency-store", store],
             "",
         );
-        assert_undone(&output, "ask the running service, at /admin/keys");
+        assert_undone(&output, "follow the running service with --service");
     }
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }

@@ -1,6 +1,11 @@
 //! `core-api keys --service`: the keys of a service that runs, whose store no command can open.
 
-use std::{fs, io::BufRead, io::BufReader, process::Output, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::{Output, Stdio},
+};
 
 use serde_json::Value;
 use tempfile::tempdir;
@@ -285,4 +290,52 @@ async fn a_service_that_does_not_let_the_command_in_is_named() {
         .server
         .write("POST", "/bookings", "m", &booking("Ann"));
     assert_eq!(send(unused.bearer_auth(&ann)).await.status, 201);
+}
+
+/// Something that takes one request and responds with this, whatever it was asked.
+fn another_program(response: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while request.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        stream.write_all(response).unwrap();
+    });
+    url
+}
+
+// proves: lost-key-resolved-as-seen
+#[test]
+fn a_change_is_done_only_if_the_service_says_so() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("operator"), "a-token").unwrap();
+    let page = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK";
+    let busy = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    for (response, why) in [
+        (&page[..], "failed: it is another program"),
+        (busy, "unknown, it may have been made"),
+        (b"", "unknown, it may have been made"),
+    ] {
+        let url = another_program(response);
+        let release = [
+            "release",
+            "-",
+            "--service",
+            &url,
+            "--token-file",
+            "operator",
+        ];
+        let id = "0123456789abcdef".repeat(4);
+        let seen = format!("{{\"id\":\"{id}\",\"version\":\"0123456789abcdef\"}}\n");
+        assert_undone(&run(directory.path(), &release, &seen), why);
+    }
+    let limited = ["erase", "0123456789abcdef", "--limit", "1"];
+    assert_undone(
+        &run(directory.path(), &limited, ""),
+        "--limit is for filters",
+    );
 }

@@ -95,10 +95,10 @@ async fn the_secret_of_a_file_is_changed_forth_and_back_without_forgetting_a_key
     assert!(error.contains("it is not the secret"), "{error}");
 }
 
-/// As if the former secrets had been used two days ago for the last time.
+/// As if the former secrets had last been used two days and two minutes ago.
 fn after_two_days(directory: &Path) {
     let database = Connection::open(directory.join("core-api.db")).unwrap();
-    let back = "update core_api_former_secrets set used_until = used_until - 2 * 24 * 3600";
+    let back = "update core_api_former_secrets set used_until = used_until - 2 * (24 * 3600 + 60)";
     assert_eq!(database.execute(back, ()).unwrap(), 1);
 }
 

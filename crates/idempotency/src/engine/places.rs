@@ -1,4 +1,4 @@
-//! Limits how many runs go on concurrently, and what each scope takes.
+//! Limits how many runs are active concurrently, and what each scope uses.
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use crate::config::{DatabaseUrl, LogFormat, Rotation, ServiceUrl, StoreUrl, secr
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct KeyStore {
-    /// Where bookings are stored, as the service has it.
+    /// Where bookings are stored, as for the service.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -21,7 +21,7 @@ pub struct KeyStore {
     )]
     pub database: DatabaseUrl,
 
-    /// Where keys are stored, as the service has it.
+    /// Where keys are stored, as for the service.
     #[arg(
         long,
         env = "CORE_API_IDEMPOTENCY_STORE",
@@ -32,15 +32,15 @@ pub struct KeyStore {
     )]
     pub idempotency_store: StoreUrl,
 
-    /// The file of the secret with which keys are stored, as the service has it.
+    /// The file of the secret with which keys are stored, as for the service.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
-    /// While the secret is changed: a key is found under both.
+    /// While the secret is being changed, keys are found under both.
     #[command(flatten)]
     pub rotation: Rotation,
 
-    /// Asks the service that runs at this address, such as http://127.0.0.1:3000, instead of opening a store: only that process can
+    /// Asks the service at this address, such as http://127.0.0.1:3000, instead of opening a store: only that process can
     /// read a SQLite file in use, or keys in memory. The service needs --tokens, and the command needs the token of an
     /// operator. The options that name a store and its secret are then ignored.
     #[arg(long, value_name = "URL", value_parser = Secretive::<ServiceUrl>::new())]
@@ -56,7 +56,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Whether only one process can have it open.
+    /// Whether only one process can open the store.
     pub(crate) const fn is_of_one_process(&self) -> bool {
         matches!(
             (&self.idempotency_store, &self.database),
