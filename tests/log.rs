@@ -9,17 +9,23 @@ use parking_lot::Mutex;
 use tracing::{Level, subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The warnings and errors that were logged.
+/// What was logged.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Gathers what this thread logs until the guard is dropped.
+    /// Gathers the warnings and errors that this thread logs until the guard is dropped.
     #[must_use]
     pub fn start() -> (Self, subscriber::DefaultGuard) {
+        Self::start_at(Level::WARN)
+    }
+
+    /// The same from this level on.
+    #[must_use]
+    pub fn start_at(level: Level) -> (Self, subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::WARN)
+            .with_max_level(level)
             .with_ansi(false)
             .with_writer(log.clone())
             .finish();

@@ -50,6 +50,7 @@ struct Due {
 struct Shared {
     server: Mutex<SocketAddr>,
     loses_reply: AtomicBool,
+    lost_replies: AtomicUsize,
     /// A request that contains this gets no reply.
     lost_with: Mutex<Option<&'static [u8]>>,
     /// A request that contains this is the last data that its connection lets through.
@@ -75,6 +76,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
             loses_reply: AtomicBool::new(false),
+            lost_replies: AtomicUsize::new(0),
             lost_with: Mutex::default(),
             silenced_with: Mutex::default(),
             delays: Mutex::default(),
@@ -118,6 +120,12 @@ impl Proxy {
     /// connection stay after it. Delays from an earlier call that are not used up are dropped.
     pub fn delay_the_next_replies(&self, by: impl IntoIterator<Item = Duration>) {
         *self.shared.delays.lock() = by.into_iter().collect();
+    }
+
+    /// How many replies have been lost so far.
+    #[must_use]
+    pub fn lost_replies(&self) -> usize {
+        self.shared.lost_replies.load(Ordering::SeqCst)
     }
 
     /// How many replies have been delayed so far.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::wait::within_a_minute;
 
 /// The problems: code, section of the page that explains it, and status.
-const PROBLEMS: [(&str, &str, u16); 20] = [
+const PROBLEMS: [(&str, &str, u16); 21] = [
     ("content_too_large", "content-too-large", 413),
     ("credentials_repeated", "credentials-repeated", 400),
     ("handler_failed", "handler-failed", 500),
@@ -35,6 +35,7 @@ const PROBLEMS: [(&str, &str, u16); 20] = [
     ("idempotency_store_full", "store-unavailable", 503),
     ("idempotency_store_unavailable", "store-unavailable", 503),
     ("idempotency_too_many_keys", "too-many-keys", 429),
+    ("idempotency_too_many_new_keys", "too-many-keys", 429),
     ("response_broken", "response-broken", 500),
 ];
 

@@ -2,7 +2,10 @@
 
 use std::{
     future::pending,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(super) struct Line {
     shared: Arc<Shared>,
     passage: watch::Receiver<Passage>,
     silence: watch::Sender<Passage>,
+    /// Whether this connection's next reply is lost.
+    loses_reply: AtomicBool,
 }
 
 /// How long a server may continue with the requests of a client that has left.
@@ -43,6 +48,7 @@ impl Line {
             shared: Arc::clone(shared),
             passage: passage.subscribe(),
             silence: passage.clone(),
+            loses_reply: AtomicBool::new(false),
         };
         let mut passages = shared.passages.lock();
         passages.retain(|passage| !passage.is_closed());
@@ -89,7 +95,7 @@ impl Line {
             let request = &buffer[..length];
             let is_in_it = |lost: &mut &[u8]| request.windows(lost.len()).any(|part| part == *lost);
             if self.shared.lost_with.lock().take_if(is_in_it).is_some() {
-                self.shared.loses_reply.store(true, Ordering::SeqCst);
+                self.loses_reply.store(true, Ordering::SeqCst);
             }
             self.while_dark().await;
             if self.shared.silenced_with.lock().take_if(is_in_it).is_some() {
@@ -108,7 +114,10 @@ impl Line {
         let arriving = async {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = server.read(&mut buffer).await {
-                if self.shared.loses_reply.swap(false, Ordering::SeqCst) {
+                let loses_it = self.loses_reply.load(Ordering::SeqCst)
+                    || self.shared.loses_reply.swap(false, Ordering::SeqCst);
+                if loses_it {
+                    self.shared.lost_replies.fetch_add(1, Ordering::SeqCst);
                     break;
                 }
                 let reply = (self.shared.due(), buffer[..length].to_vec());

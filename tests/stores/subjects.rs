@@ -108,11 +108,8 @@ impl Tokens {
     /// Asserts that a subject may use three new keys in a minute and have two live ones, and that this is all it is refused.
     async fn are_limited(&self, options: &[&str], variables: &[(&str, &str)]) {
         let refused = |refused: Reply, code: &str| {
-            assert_eq!(refused.status, 429, "{refused:?}");
-            let problem: Value = serde_json::from_slice(&refused.body).expect("a problem");
-            assert_eq!(problem["code"], code, "{problem}");
+            refused.assert_problem(code);
             let seconds = refused.header("retry-after").expect("a field");
-            assert_eq!(seconds, problem["retry_after"].to_string());
             seconds.parse::<u64>().expect("seconds")
         };
         for (limit, allowed, code, waits) in [

@@ -4,7 +4,7 @@
 //! use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
 //!
 //! use axum::{Extension, Router, body::Body, extract::State, http::{Request, StatusCode}, routing::post};
-//! use idempotency::{Execution, Idempotency, idempotent, testing::{TestStore, Trial, interrupt_everywhere}};
+//! use idempotency::{Execution, Idempotency, idempotent, testing::{TrialStore, Trial, interrupt_everywhere}};
 //!
 //! /// A payment provider that charges once for each key, as providers do.
 //! type Charges = Arc<parking_lot::Mutex<std::collections::HashSet<String>>>;
@@ -15,7 +15,7 @@
 //!     StatusCode::CREATED
 //! }
 //!
-//! fn app(store: TestStore, charges: Charges) -> Router {
+//! fn app(store: TrialStore, charges: Charges) -> Router {
 //!     Router::new()
 //!         .route("/payments", post(pay))
 //!         .layer(Extension(Idempotency::new(store)))
@@ -54,20 +54,21 @@
 //! # Caveats
 //!
 //! A crash drops the process's tasks. What a task does when it is dropped still happens, unlike in a real crash. Threads go on, as a database's server does.
-//! A handler whose awaits differ from run to run is interrupted at other points each time.
+//! A handler whose awaits differ from run to run is interrupted at other points each time. A commit goes to the handler's database itself, and not
+//! through the [`TrialStore`]: crashes and disconnections meet it at its awaits, and a reply of it is not lost.
 
 mod interruption;
 mod points;
 mod process;
 mod report;
-mod test_store;
 mod trial;
+mod trial_store;
 
 pub use interruption::Interruption;
 pub use report::Interrupted;
 pub use report::Report;
-pub use test_store::TestStore;
 pub use trial::Trial;
+pub use trial_store::TrialStore;
 
 /// Interrupts the request of a trial everywhere. The function makes a new trial for each interruption, with an outside world that has no effects yet.
 ///
@@ -75,7 +76,7 @@ pub use trial::Trial;
 ///
 /// # Panics
 ///
-/// If the uninterrupted request has no final response, or calls no [`TestStore`]: then nothing would be tested.
+/// If the uninterrupted request has no final response, or calls no [`TrialStore`]: then nothing would be tested.
 pub fn interrupt_everywhere(trial: impl Fn() -> Trial + Send) -> Report {
     // A runtime cannot start in the thread of another one.
     std::thread::scope(|scope| {

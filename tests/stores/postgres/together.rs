@@ -207,7 +207,7 @@ async fn steps_whose_common_reply_is_lost_are_done_once() {
     let warm = many();
     claim_all(&store, &warm).await;
     complete_all(&store, &warm).await;
-    for _ in 0..3 {
+    for round in 1..=3 {
         let holds = many();
         let of_one: &'static [u8] = Box::leak(Box::new(*holds[7].id.as_bytes()));
         proxy.lose_the_reply_to(of_one);
@@ -218,6 +218,7 @@ async fn steps_whose_common_reply_is_lost_are_done_once() {
         for completed in complete_all(&store, &holds).await {
             assert_eq!(completed, Ok(true));
         }
+        assert_eq!(proxy.lost_replies(), 2 * round);
     }
     let attempts = "select max(attempt), count(*) from idempotency_records";
     let attempts = sql(&direct, attempts).await;

@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     points::Points,
-    test_store::TestStore,
     trial::{Response, Service, Trial},
+    trial_store::TrialStore,
 };
 
 /// How long a process that lives has for a final response, before it is taken for one that only a new process and the lease's end can help.
@@ -44,7 +44,7 @@ impl Process {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         let points = Arc::new(points);
-        let store = TestStore::new(Arc::clone(&trial.store), Arc::clone(&points));
+        let store = TrialStore::new(Arc::clone(&trial.store), Arc::clone(&points));
         let service = runtime.block_on(async { (trial.process)(store) });
         Self {
             runtime,
@@ -74,12 +74,7 @@ impl Process {
     }
 
     /// Sends the request until its response is final, or patience ends. Returns whether it is final.
-    pub(super) fn send_until_final(
-        &self,
-        trial: &Trial,
-        expected: StatusCode,
-        responses: &mut Vec<StatusCode>,
-    ) -> bool {
+    pub(super) fn send_until_final(&self, trial: &Trial, responses: &mut Vec<StatusCode>) -> bool {
         self.runtime.block_on(async {
             let begun = Instant::now();
             loop {
@@ -88,7 +83,7 @@ impl Process {
                 if responses.last() != Some(&answer.status) {
                     responses.push(answer.status);
                 }
-                if answer.is_final(expected) {
+                if !answer.is_transient {
                     return true;
                 }
                 if begun.elapsed() > PATIENCE {
@@ -97,12 +92,6 @@ impl Process {
                 sleep(Duration::from_millis(5)).await;
             }
         })
-    }
-}
-
-impl Answer {
-    pub(super) fn is_final(self, expected: StatusCode) -> bool {
-        self.status == expected || !self.is_transient
     }
 }
 

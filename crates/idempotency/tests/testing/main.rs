@@ -31,7 +31,7 @@ use axum::{
 };
 use idempotency::{
     Execution, Idempotency, idempotent,
-    testing::{Interrupted, Interruption, Report, TestStore, Trial, interrupt_everywhere},
+    testing::{Interrupted, Interruption, Report, Trial, TrialStore, interrupt_everywhere},
 };
 use parking_lot::Mutex;
 use tokio::task::yield_now;
@@ -69,7 +69,7 @@ fn report<T: 'static>(
     interrupt_everywhere(move || {
         let provider = Provider::default();
         let counted = provider.clone();
-        let app = move |store: TestStore| -> Router {
+        let app = move |store: TrialStore| -> Router {
             Router::new()
                 .route("/", post(handler))
                 .layer(Extension(Idempotency::new(store)))
@@ -202,7 +202,7 @@ async fn unprotected(State(provider): State<Provider>) -> StatusCode {
 
 // proves: handler-interrupted-everywhere
 #[test]
-#[should_panic(expected = "called no TestStore")]
+#[should_panic(expected = "called no TrialStore")]
 fn a_handler_without_protection_is_no_trial() {
     report(unprotected, Provider::charges);
 }
@@ -234,6 +234,24 @@ fn a_handler_that_refuses_lost_runs_has_one_effect_and_open_ends() {
             .all(|trial| trial.responses.last() == Some(&StatusCode::CONFLICT)),
         "{report}"
     );
+}
+
+/// It takes the money, and then refuses in its own words.
+#[idempotent]
+async fn conflicting(State(provider): State<Provider>, execution: Execution) -> StatusCode {
+    let charge = provider.charge(execution.child_key("charge")).await;
+    yield_now().await;
+    charge.map_or_else(|status| status, |_| StatusCode::CONFLICT)
+}
+
+// proves: handler-interrupted-everywhere
+#[test]
+fn a_handler_s_own_conflict_is_told_from_that_of_a_running_request() {
+    let report = report(conflicting, Provider::charges);
+    report.assert_effects(1).assert_answered();
+    assert_eq!(report.status, StatusCode::CONFLICT);
+    let disconnections = by(&report, Interruption::Disconnect);
+    assert!(disconnections.len() > 4, "{report}");
 }
 
 #[tokio::test]

@@ -16,12 +16,12 @@ use crate::{
 ///
 /// A [`Trial`](super::Trial) makes it. Build the engine with it.
 #[derive(Clone, Debug)]
-pub struct TestStore {
+pub struct TrialStore {
     store: Arc<dyn Store>,
     points: Arc<Points>,
 }
 
-impl TestStore {
+impl TrialStore {
     pub(super) fn new(store: Arc<dyn Store>, points: Arc<Points>) -> Self {
         Self { store, points }
     }
@@ -58,7 +58,7 @@ impl TestStore {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Store for TestStore {
+impl Store for TrialStore {
     fn name(&self) -> &'static str {
         self.store.name()
     }
