@@ -39,4 +39,5 @@ async fn iceberg_without_settings() {
     assert!(verdicts.rules("failed").is_empty(), "{verdicts:#?}");
     // The catalog's configuration is the application's.
     assert_eq!(verdicts.rules("not-tried"), ["support-advertised"].into());
+    assert_eq!(verdicts.exit_code, 0);
 }

@@ -21,8 +21,11 @@ use idempotency::IdempotencyLayer;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
-/// How long a slow request waits for another one at most, so that a rule which fails before it sends one ends all the same.
-const MAX_SLOWNESS: Duration = Duration::from_secs(20);
+/// How long a slow request waits for another one at most, so that a rule which fails before it sends one ends all the same. Without protection
+/// the other one is as slow, and nothing depends on it.
+const fn max_slowness(is_protected: bool) -> Duration {
+    Duration::from_millis(if is_protected { 20_000 } else { 100 })
+}
 
 /// What the handlers have done.
 #[derive(Clone, Debug)]
@@ -30,21 +33,27 @@ struct Work {
     started: Arc<AtomicUsize>,
     /// How often each run does the work: once, unless the service is broken.
     times: usize,
+    max_slowness: Duration,
     /// How many requests got their response.
     responded: watch::Sender<usize>,
 }
 
-/// Starts the service, each of whose runs does its work this many times.
-pub(crate) async fn start(layer: IdempotencyLayer, times: usize) -> SocketAddr {
+/// Starts the service, each of whose runs does its work this many times, behind this layer or behind none.
+pub(crate) async fn start(layer: Option<IdempotencyLayer>, times: usize) -> SocketAddr {
     let work = Work {
         started: Arc::default(),
         times,
+        max_slowness: max_slowness(layer.is_some()),
         responded: watch::Sender::new(0),
     };
-    let app = Router::new()
-        .route("/bookings", post(book))
-        .route("/reservations", post(book))
-        .layer(layer)
+    let routes = Router::new()
+        .route("/bookings", post(book).get(stats))
+        .route("/reservations", post(book));
+    let routes = match layer {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    };
+    let app = routes
         .layer(from_fn_with_state(work.clone(), count_responses))
         .route("/stats", get(stats))
         .with_state(work);
@@ -71,7 +80,7 @@ async fn book(
     if headers.contains_key("x-fault-delay-ms") {
         // As long as it takes until another request was sent meanwhile and got its response.
         let other = responded.wait_for(|responded| *responded > before);
-        drop(timeout(MAX_SLOWNESS, other).await);
+        drop(timeout(work.max_slowness, other).await);
     }
     let fault = headers
         .get("x-fault-status")
