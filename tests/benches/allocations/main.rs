@@ -5,6 +5,8 @@
 
 #[path = "../load/plain.rs"]
 mod plain;
+#[path = "../load/request.rs"]
+mod request;
 
 use std::{
     alloc::System,
@@ -22,6 +24,7 @@ use tracking_allocator::{AllocationGroupId, AllocationRegistry, AllocationTracke
 use uuid::Uuid;
 
 use plain::{ATTRIBUTE, LAYER, PLAIN};
+use request::Request;
 
 #[global_allocator]
 static ALLOCATOR: Allocator<System> = Allocator::system();
@@ -37,8 +40,6 @@ const FAST: usize = 1032;
 const LISTED: usize = 384;
 
 const REQUESTS: u64 = 1000;
-
-const BOOKING: &str = r#"{"service_id":"haircut-long-with-colour","customer_name":"Ann-Kathrin Oberbichler-Mayr","date":"2026-12-01","time":"10:00"}"#;
 
 struct Counted;
 
@@ -139,10 +140,8 @@ fn report(name: &str) {
 /// A client that allocates nothing while it sends.
 struct Client {
     stream: TcpStream,
-    request: Vec<u8>,
-    key: Key,
-    /// Where the key is in the request.
-    key_at: usize,
+    request: Request,
+    is_fresh: bool,
     response: [u8; 2048],
 }
 
@@ -150,34 +149,28 @@ impl Client {
     fn new(address: SocketAddr, path: &str, key: Key) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).expect("an option of the socket");
-        let before = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: load\r\naccept: */*\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n",
-            BOOKING.len(),
-        );
-        let field = match key {
-            Key::None => String::new(),
-            Key::Fresh | Key::Repeated => format!("idempotency-key: {}\r\n", Uuid::new_v4()),
+        let mut request = match key {
+            Key::None => Request::new(path, ""),
+            Key::Fresh | Key::Repeated => Request::under_keys(path),
         };
+        if matches!(key, Key::Repeated) {
+            request.under(Uuid::new_v4());
+        }
         Self {
             stream,
-            key,
-            key_at: before.len() + "idempotency-key: ".len(),
-            request: format!("{before}{field}\r\n{BOOKING}").into_bytes(),
+            request,
+            is_fresh: matches!(key, Key::Fresh),
             response: [0; 2048],
         }
     }
 
     fn send(&mut self, requests: u64) {
         for _ in 0..requests {
-            if matches!(self.key, Key::Fresh) {
-                let key = Uuid::new_v4();
-                key.hyphenated()
-                    .encode_lower(&mut self.request[self.key_at..]);
+            if self.is_fresh {
+                self.request.under(Uuid::new_v4());
             }
-            self.stream
-                .write_all(&self.request)
-                .expect("a request sent");
+            let sent = self.stream.write_all(&self.request.bytes);
+            sent.expect("a request sent");
             self.receive();
         }
     }

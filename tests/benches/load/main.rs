@@ -14,6 +14,7 @@ mod plain;
 mod postgres;
 mod redis;
 mod report;
+mod request;
 mod server;
 mod service;
 mod size;

@@ -27,7 +27,7 @@ pub(super) struct Item {
     pub(super) is_spared: bool,
 }
 
-/// What came of a change.
+/// The result of a change.
 pub(super) struct Changed {
     pub(super) is_done: bool,
     pub(super) result: String,

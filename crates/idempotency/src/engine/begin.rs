@@ -43,8 +43,8 @@ impl Idempotency {
         }
     }
 
-    /// The same where nothing has to be waited for, in place of all that a request's future would hold for waits: the store answers
-    /// at once, and the key is free, or its request is completed.
+    /// Like [`begin`](Self::begin), for requests that need not wait, so that their futures do not hold the state of a wait: the store responds at
+    /// once, and the key is free, or its request is completed.
     pub(crate) fn begin_at_once(
         &self,
         operation: Operation,

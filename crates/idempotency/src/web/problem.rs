@@ -161,7 +161,7 @@ impl Problem {
                     "This key was used for a different request. A retry has the same method, path, query, media type and body, and the \
                      same cookies where nothing else identifies the caller. Use a new key for a new or corrected request.{}",
                     config.key_lookup.as_ref().map_or_else(String::new, |url| {
-                        format!(" GET {url} with this key says what the first request got.")
+                        format!(" Send GET {url} with this key to see the response to the first request.")
                     }),
                 ),
             ),
