@@ -1,7 +1,7 @@
 //! Claims keys. A claim whose run does not begin is withdrawn, whatever its caller does.
 
 use std::{
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -154,9 +154,9 @@ impl Withdrawal {
     /// What is left to withdraw once the store has responded. A claim that may have taken the key, although it failed, is withdrawn here.
     fn after(self, response: &Result<Claim, StoreError>) -> Option<Self> {
         match response {
-            Ok(Claim::Won { .. }) => Some(self),
-            // Dropped here, because the key may have been taken.
-            Err(error) if error.kind() == StoreErrorKind::Unavailable && error.was_sent() => None,
+            Ok(_) if may_hold_key(response) => Some(self),
+            // Dropped here.
+            Err(_) if may_hold_key(response) => None,
             _ => {
                 self.cancel();
                 None
@@ -176,6 +176,14 @@ impl Drop for Withdrawal {
             let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
             claim.withdraw(guard, &self.runtime);
         }
+    }
+}
+
+/// Whether a claim with this response has the key, or may have it although it failed.
+fn may_hold_key(response: &Result<Claim, StoreError>) -> bool {
+    match response {
+        Ok(claim) => matches!(claim, Claim::Won { .. }),
+        Err(error) => error.kind() == StoreErrorKind::Unavailable && error.was_sent(),
     }
 }
 
@@ -201,15 +209,17 @@ impl Idempotency {
         let store = self.store();
         let measured = StoreCall::start();
         let sent_at = Instant::now();
-        // Made before the call, which can panic.
-        let withdrawal = Withdrawal::new(self, hold, fingerprint, on_lost);
-        let request = ClaimRequest::new(hold, fingerprint, on_lost);
-        let Some(response) = store.claim_now(request) else {
-            withdrawal.cancel();
-            return None;
-        };
+        let withdrawal = || Withdrawal::new(self, hold, fingerprint, on_lost);
+        let call = || store.claim_now(ClaimRequest::new(hold, fingerprint, on_lost));
+        let response = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+            // It may have taken the key.
+            drop(withdrawal());
+            resume_unwind(panic)
+        })?;
         measured.end(store.name(), &response);
-        let withdrawal = withdrawal.after(&response);
+        // Most responses are those of completed keys, and leave nothing to withdraw.
+        let withdrawal = may_hold_key(&response).then(withdrawal);
+        let withdrawal = withdrawal.and_then(|withdrawal| withdrawal.after(&response));
         let claimed = response.map(|claim| Claimed {
             sent_at,
             withdrawal,

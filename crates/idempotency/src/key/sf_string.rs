@@ -1,7 +1,9 @@
 //! The part of RFC 9651's grammar that a field with a String value needs.
 
+use std::borrow::Cow;
+
 /// An Item that is a String. Its parameters are checked and dropped. Nothing may surround it.
-pub(super) fn read(value: &[u8]) -> Option<String> {
+pub(super) fn read(value: &[u8]) -> Option<Cow<'_, str>> {
     let mut rest = Parser(value);
     let string = rest.string()?;
     rest.parameters()?;
@@ -25,7 +27,7 @@ pub(super) fn write(text: &str) -> String {
 /// The rest of the input.
 struct Parser<'a>(&'a [u8]);
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn next(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -46,17 +48,29 @@ impl Parser<'_> {
         before - self.0.len()
     }
 
-    fn string(&mut self) -> Option<String> {
+    fn string(&mut self) -> Option<Cow<'a, str>> {
         self.take(|byte| byte == b'"')?;
-        let mut string = String::with_capacity(self.0.len());
+        let mut string = Cow::Borrowed(self.plain()?);
         loop {
             match self.next()? {
                 b'"' => return Some(string),
-                b'\\' => string.push(char::from(self.take(|byte| matches!(byte, b'"' | b'\\'))?)),
-                byte @ b' '..=b'~' => string.push(char::from(byte)),
+                b'\\' => {
+                    let escaped = self.take(|byte| matches!(byte, b'"' | b'\\'))?;
+                    string.to_mut().push(char::from(escaped));
+                }
                 _ => return None,
             }
+            string += self.plain()?;
         }
+    }
+
+    /// The characters before a quote, a backslash, or what no String contains.
+    fn plain(&mut self) -> Option<&'a str> {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let length = self.0.iter().take_while(|byte| is_plain(byte)).count();
+        let (plain, rest) = self.0.split_at(length);
+        self.0 = rest;
+        str::from_utf8(plain).ok()
     }
 
     fn parameters(&mut self) -> Option<()> {
