@@ -1,5 +1,7 @@
 //! What the store does with a message, by the library's transitions.
 
+use std::fmt;
+
 use bytes::Bytes;
 use idempotency::{
     __model1::{AfterClaim, Predecessor, Progress, after_claim, predecessor},
@@ -118,16 +120,17 @@ impl World {
         Reply::Done
     }
 
-    fn owned<T>(&mut self, from: u8, done: &Transition<IfOwner<T>>) -> Reply {
+    fn owned<T: fmt::Debug>(&mut self, from: u8, done: &Transition<IfOwner<T>>) -> Reply {
         if done.change != Change::Unchanged && self.owner != Some(from) {
             self.broken = Some("a run that lost its key changed the record");
         }
         if done.change == Change::Ended {
             self.ends_hold_of(from);
         }
-        match done.reply {
+        match &done.reply {
             IfOwner::Done(_) => Reply::Done,
             IfOwner::NotOwner => Reply::NotOwner,
+            other => unreachable!("no step replies {other:?}"),
         }
     }
 

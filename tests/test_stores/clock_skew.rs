@@ -59,10 +59,8 @@ impl<S: Store> Hooks for ClockSkew<S> {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        Ok(match self.store.complete(hold, outcome).await? {
-            IfOwner::Done(expires_at) => IfOwner::Done(self.time(expires_at)),
-            IfOwner::NotOwner => IfOwner::NotOwner,
-        })
+        let done = self.store.complete(hold, outcome).await?;
+        Ok(done.map(|expires_at| self.time(expires_at)))
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

@@ -145,10 +145,10 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(head: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let caller = head.extensions.get().cloned();
-        Ok(match app.tokens.is_some() {
-            false => Self::Anyone,
-            true => caller.expect("the routes of bookings are behind the authentication"),
-        })
+        if app.tokens.is_none() {
+            return Ok(Self::Anyone);
+        }
+        Ok(caller.expect("the routes of bookings require authentication"))
     }
 }
 

@@ -49,10 +49,11 @@ pub(crate) fn engine(store: Arc<dyn Store>, secrets: &Secrets) -> IdempotencyBui
 /// The scope of a subject's keys. Keys sent with an operator's token have a scope of their own: a response about the bookings of
 /// others is replayed neither to another token of the same subject, nor to the same token after its role has changed.
 pub(crate) fn scope(subject: &str, is_operator: bool) -> Scope {
-    match is_operator {
-        false => Scope::principal(subject),
+    if is_operator {
         // A subject never contains a space.
-        true => Scope::principal(format!("{subject} operator")),
+        Scope::principal(format!("{subject} operator"))
+    } else {
+        Scope::principal(subject)
     }
 }
 

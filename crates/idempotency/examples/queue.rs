@@ -38,10 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(message) = messages.recv().await {
         match handle(&idempotency, &database, &message).await {
             Ok(Run::Executed(invoice)) => println!("{}: {invoice}", message.id),
-            Ok(Run::Replayed(invoice)) => println!("{}: was {invoice}", message.id),
+            Ok(earlier) => println!("{}: was {}", message.id, earlier.into_value()),
             // A real consumer gives such a message back to its queue, and the retry finds out.
             Err(RunError::Rejected(rejection)) => println!("{}: not now: {rejection}", message.id),
-            Err(RunError::Failed(error)) => println!("{}: failed: {error}", message.id),
+            Err(error) => println!("{}: failed: {error}", message.id),
         }
     }
     idempotency.shutdown().await;

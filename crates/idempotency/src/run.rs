@@ -24,6 +24,7 @@ use crate::{
 
 /// The value that [`Idempotency::run`] or [`run_with`](Idempotency::run_with) returns, and whether the work ran for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Run<T> {
     /// The work ran now.
     Executed(T),
@@ -42,6 +43,7 @@ impl<T> Run<T> {
 
 /// Why [`Idempotency::run`] or [`run_with`](Idempotency::run_with) returned no value.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RunError<E> {
     /// The work did not run, did not finish, or its value does not count: the rejection says which.
     Rejected(Rejection),

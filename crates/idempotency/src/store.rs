@@ -287,11 +287,22 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
 
 /// How a store responds to a step that only the owner of a hold may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IfOwner<T> {
     /// The caller is the owner, and the step was taken.
     Done(T),
     /// The caller is not, or is no longer, the owner; nothing was changed.
     NotOwner,
+}
+
+impl<T> IfOwner<T> {
+    /// The same response with another value, for stores that wrap others.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> IfOwner<U> {
+        match self {
+            Self::Done(value) => IfOwner::Done(change(value)),
+            Self::NotOwner => IfOwner::NotOwner,
+        }
+    }
 }
 
 /// How long a token stays spent after an operator has released its hold or forgotten its record: longer than any run is

@@ -82,9 +82,10 @@ impl Program {
     pub fn from_process() -> Self {
         let is_command = env::args_os().any(|word| word == "keys" || word == "token");
         Self::try_parse().unwrap_or_else(|error| {
-            let error = match is_command {
-                true => secretive::without_arguments(error),
-                false => secretive::without_urls(error),
+            let error = if is_command {
+                secretive::without_arguments(error)
+            } else {
+                secretive::without_urls(error)
             };
             error.exit()
         })

@@ -231,8 +231,8 @@ pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, adva
         assert_eq!(inspect(store, &late.id).await, before);
     }
     assert_eq!(store.renew(&renewing).await.ok(), Some(IfOwner::Done(())));
-    let done = store.complete(&completing, Bytes::from_static(b"booked"));
-    let done = done.await;
+    let outcome = Bytes::from_static(b"booked");
+    let done = store.complete(&completing, outcome).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 

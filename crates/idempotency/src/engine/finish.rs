@@ -166,17 +166,12 @@ impl Held {
             Persist::Outcome(outcome) => {
                 let hold = &outcome.hold(hold);
                 let complete = store.complete(hold, outcome.bytes.clone());
-                match with_store_timeout(store, complete).await? {
-                    IfOwner::Done(expires_at) => Ok(IfOwner::Done(Some(expires_at))),
-                    IfOwner::NotOwner => Ok(IfOwner::NotOwner),
-                }
+                Ok(with_store_timeout(store, complete).await?.map(Some))
             }
             Persist::Steps(progress) => {
                 let progress = progress.suspended_by(self.guard.attempt());
-                match with_store_timeout(store, store.suspend(hold, progress)).await? {
-                    IfOwner::Done(()) => Ok(IfOwner::Done(None)),
-                    IfOwner::NotOwner => Ok(IfOwner::NotOwner),
-                }
+                let suspend = store.suspend(hold, progress);
+                Ok(with_store_timeout(store, suspend).await?.map(|()| None))
             }
             _ => {
                 if with_store_timeout(store, store.release(hold)).await? == IfOwner::NotOwner {

@@ -56,10 +56,12 @@ impl KeyState {
             } => {
                 let is_suspended = Progress::read(progress.clone())
                     .is_ok_and(|progress| progress.is_suspended(record.attempt));
-                match *lease_until > now {
-                    true => Self::Running,
-                    false if is_suspended => Self::Suspended,
-                    false => Self::Lost,
+                if *lease_until > now {
+                    Self::Running
+                } else if is_suspended {
+                    Self::Suspended
+                } else {
+                    Self::Lost
                 }
             }
             Phase::Completed { outcome } => match StoredOutcome::read(outcome.clone()) {

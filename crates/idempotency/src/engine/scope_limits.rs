@@ -65,14 +65,14 @@ pub(super) struct Admission {
 const ENDS_PER_TTL: u64 = 64;
 
 /// A rate for a longer time is one for this time: ten years.
-const LONGEST: Duration = Duration::from_secs(315_360_000);
+const MAX_SPAN: Duration = Duration::from_secs(315_360_000);
 
 /// Below this number of scopes none is removed.
 const FEW_SCOPES: usize = 1024;
 
 impl Rate {
     pub(super) fn new(max: u32, per: Duration) -> Self {
-        let per = per.min(LONGEST);
+        let per = per.min(MAX_SPAN);
         let every = per / max;
         Self {
             every: every.max(Duration::from_nanos(1)),

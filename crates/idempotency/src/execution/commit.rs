@@ -262,10 +262,7 @@ impl Protection {
             hold, fingerprint, ..
         } = &self.entry;
         let renewed = self.idempotency.refresh(hold, fingerprint, None).await?;
-        Ok(match renewed {
-            IfOwner::Done(_) => IfOwner::Done(()),
-            IfOwner::NotOwner => IfOwner::NotOwner,
-        })
+        Ok(renewed.map(drop))
     }
 
     /// Determines whether a transaction committed whose confirmation was lost, and makes sure that it can no longer

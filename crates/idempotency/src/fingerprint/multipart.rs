@@ -24,7 +24,7 @@ pub(crate) fn form_parts<'a>(content_type: &[u8], body: &'a [u8]) -> Option<Vec<
 
 /// The only boundary of a media type whose parameters are all plain.
 fn boundary(content_type: &[u8]) -> Option<&[u8]> {
-    const LONGEST: usize = 70;
+    const MAX_BOUNDARY: usize = 70;
     let mut parameters = content_type.split(|&byte| byte == b';');
     let essence = parameters.next()?.trim_ascii();
     if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
@@ -54,13 +54,13 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
             boundary = Some(value);
         }
     }
-    boundary.filter(|boundary| boundary.len() <= LONGEST)
+    boundary.filter(|boundary| boundary.len() <= MAX_BOUNDARY)
 }
 
 /// Whether this is an unfolded block of header fields that declares the part to belong to a form.
 fn are_fields_of_a_form(fields: &[u8]) -> bool {
     /// Parsers accept no more.
-    const MOST: usize = 32;
+    const MAX_FIELDS: usize = 32;
     let mut lines = fields.split(|&byte| byte == b'\n').peekable();
     let (mut count, mut is_form) = (0, false);
     while let Some(line) = lines.next() {
@@ -78,7 +78,7 @@ fn are_fields_of_a_form(fields: &[u8]) -> bool {
         }
         count += 1;
     }
-    is_form && count <= MOST
+    is_form && count <= MAX_FIELDS
 }
 
 /// A field's name and value.

@@ -180,7 +180,7 @@ impl Entry {
     }
 
     /// Frees the key and spends this token, at least until then. Other spent tokens are remembered for as long as before.
-    fn free(&mut self, token: &Token, until: SystemTime) {
+    fn release_token(&mut self, token: &Token, until: SystemTime) {
         self.run = None;
         self.expires_at = if self.spent.is_empty() {
             until

@@ -160,11 +160,11 @@ impl Store for FirestoreStore {
             fingerprint,
             on_lost,
         } = request;
-        self.take(hold, fingerprint, on_lost).await
+        self.claim_step(hold, fingerprint, on_lost).await
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.take_back(hold, fingerprint).await
+        self.withdraw_claim(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
@@ -172,7 +172,7 @@ impl Store for FirestoreStore {
             let hold = hold.clone();
             Some(Change::Renew { hold, kept })
         };
-        self.go_on(hold, change).await
+        self.renew_with(hold, change).await
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
@@ -184,11 +184,11 @@ impl Store for FirestoreStore {
                 progress: progress.clone(),
             })
         };
-        self.go_on(hold, change).await
+        self.renew_with(hold, change).await
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.leave_off(hold, progress).await
+        self.suspend_hold(hold, progress).await
     }
 
     async fn complete(
@@ -196,12 +196,12 @@ impl Store for FirestoreStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        self.keep(&hold.id, Author::Owner(hold.token), outcome, hold.ttl)
+        self.complete_as(&hold.id, Author::Owner(hold.token), outcome, hold.ttl)
             .await
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.free(&hold.id, Author::Owner(hold.token), hold.lease)
+        self.release_as(&hold.id, Author::Owner(hold.token), hold.lease)
             .await
     }
 
@@ -231,12 +231,9 @@ impl Store for FirestoreStore {
                 self.replace(id, seen, change).await
             }
             Resolution::Forget => self.forget(id, seen).await,
-            Resolution::Release => self.free(id, author, SPENT_FOR).await,
+            Resolution::Release => self.release_as(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {
-                Ok(match self.keep(id, author, outcome, ttl).await? {
-                    IfOwner::Done(_) => IfOwner::Done(()),
-                    IfOwner::NotOwner => IfOwner::NotOwner,
-                })
+                Ok(self.complete_as(id, author, outcome, ttl).await?.map(drop))
             }
         }
     }

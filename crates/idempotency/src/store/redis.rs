@@ -262,7 +262,9 @@ impl Store for RedisStore {
             Resolution::Release => self.records.resolve(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
                 check_length(&outcome, MAX_OUTCOME)?;
-                self.records.settle(id, seen, ttl, &outcome).await?
+                self.records
+                    .complete_as_operator(id, seen, ttl, &outcome)
+                    .await?
             }
         };
         Ok(self.wake(id, resolved))

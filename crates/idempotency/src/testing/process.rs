@@ -17,7 +17,7 @@ use super::{
 };
 
 /// How long a process that lives has for a final response, before it is taken for one that only a new process and the lease's end can help.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Process {
     runtime: Runtime,
@@ -86,7 +86,7 @@ impl Process {
                 if !answer.is_transient {
                     return true;
                 }
-                if begun.elapsed() > PATIENCE {
+                if begun.elapsed() > RESPONSE_TIMEOUT {
                     return false;
                 }
                 sleep(Duration::from_millis(5)).await;

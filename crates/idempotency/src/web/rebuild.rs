@@ -114,9 +114,9 @@ pub(super) async fn replay(
     };
     let mut request = request.take();
     request.extensions_mut().insert(StoredValue(value));
-    let rebuilt = AssertUnwindSafe(async { rebuild(request).await }).catch_unwind();
-    let rebuilt = rebuilt.await.map_err(|_| Problem::HandlerPanicked)?;
-    let mut response = settle(config, rebuilt);
+    let rebuilding = AssertUnwindSafe(async { rebuild(request).await });
+    let rebuilt = rebuilding.catch_unwind().await;
+    let mut response = settle(config, rebuilt.map_err(|_| Problem::HandlerPanicked)?);
     let headers = response.headers_mut();
     headers.remove(&config.replayed);
     headers.remove(&config.expires);

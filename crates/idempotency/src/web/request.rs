@@ -104,7 +104,7 @@ fn field(
 
 /// How long the client is willing to wait for the run that has its key: `Prefer: wait=N`, RFC 7240 section 4.3.
 pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Option<Duration> {
-    const MOST: Duration = Duration::from_secs(60);
+    const MAX_WAIT: Duration = Duration::from_secs(60);
     let wanted = headers.get_all("prefer").iter().find_map(|line| {
         let mut preferences = line.to_str().ok()?.split([',', ';']);
         preferences.find_map(|preference| {
@@ -118,7 +118,7 @@ pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Optio
     });
     match wanted {
         Some(0) => None,
-        Some(seconds) => Some(Duration::from_secs(seconds).min(MOST)),
+        Some(seconds) => Some(Duration::from_secs(seconds).min(MAX_WAIT)),
         None => options.patience(),
     }
 }

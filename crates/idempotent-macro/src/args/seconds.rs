@@ -3,7 +3,7 @@
 use syn::{Expr, ExprLit, ExprUnary, Lit, LitInt, UnOp};
 
 /// The limits of `idempotency::Options`, checked here too because its panic would point at the whole attribute.
-const LONGEST: u64 = 315_360_000;
+const MAX_SECONDS: u64 = 315_360_000;
 const DEFAULT_TTL: u64 = 86_400;
 
 pub(super) fn parse(name: &str, value: &Expr) -> syn::Result<LitInt> {
@@ -19,8 +19,8 @@ pub(super) fn parse(name: &str, value: &Expr) -> syn::Result<LitInt> {
                 )
             }
             Ok(0) => format!("`{name}` must be at least 1"),
-            Ok(1..=LONGEST) => return Ok(number.clone()),
-            _ => format!("`{name}` must be at most {LONGEST}, which is ten years"),
+            Ok(1..=MAX_SECONDS) => return Ok(number.clone()),
+            _ => format!("`{name}` must be at most {MAX_SECONDS}, which is ten years"),
         },
         Expr::Lit(ExprLit {
             lit: Lit::Str(string),

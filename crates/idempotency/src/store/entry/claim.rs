@@ -108,7 +108,7 @@ impl Entry {
         // The claim may yet arrive, perhaps after a lease, and its outcome would be stored for a ttl.
         let forgotten_at = later(later(now, hold.lease), hold.ttl);
         let Some(run) = &mut self.run else {
-            self.free(&hold.token, forgotten_at);
+            self.release_token(&hold.token, forgotten_at);
             return Transition::changed(());
         };
         let is_own = run.token == hold.token;
@@ -116,7 +116,7 @@ impl Entry {
             Phase::InFlight { progress, .. }
                 if is_own && run.attempt == 1 && progress.is_empty() =>
             {
-                self.free(&hold.token, forgotten_at);
+                self.release_token(&hold.token, forgotten_at);
                 Transition::ended(())
             }
             Phase::InFlight { lease_until, .. } if is_own => {

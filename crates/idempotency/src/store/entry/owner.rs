@@ -73,7 +73,7 @@ impl Entry {
         now: SystemTime,
     ) -> Transition<IfOwner<SystemTime>> {
         if self.hold_of(&hold.token, now).is_some() {
-            self.keep(hold.token, outcome, now, hold.ttl);
+            self.complete_as(hold.token, outcome, now, hold.ttl);
             return Transition::ended(IfOwner::Done(self.expires_at));
         }
         // The same owner repeats a completion that was done but whose reply was lost.
@@ -92,7 +92,7 @@ impl Entry {
         if self.hold_of(&hold.token, now).is_none() {
             return Transition::unchanged(IfOwner::NotOwner);
         }
-        self.free(&hold.token, later(now, hold.lease));
+        self.release_token(&hold.token, later(now, hold.lease));
         Transition::ended(IfOwner::Done(()))
     }
 
@@ -120,7 +120,13 @@ impl Entry {
     }
 
     /// Stores an outcome. No token of the key is spent any more, because none can take it.
-    pub(super) fn keep(&mut self, token: Token, outcome: Bytes, now: SystemTime, ttl: Duration) {
+    pub(super) fn complete_as(
+        &mut self,
+        token: Token,
+        outcome: Bytes,
+        now: SystemTime,
+        ttl: Duration,
+    ) {
         if let Some(run) = &mut self.run {
             run.token = token;
             run.is_spent = false;

@@ -32,15 +32,15 @@ impl Entry {
         match resolution {
             // The token is spent: a claim or a completion by that run may be on its way yet.
             Resolution::Release if !is_completed => {
-                self.free(seen, later(now, SPENT_FOR));
+                self.release_token(seen, later(now, SPENT_FOR));
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Forget if is_completed => {
-                self.free(seen, later(now, SPENT_FOR));
+                self.release_token(seen, later(now, SPENT_FOR));
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Complete { outcome, ttl } if !is_completed => {
-                self.keep(fresh, outcome, now, ttl);
+                self.complete_as(fresh, outcome, now, ttl);
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Replace { outcome } if is_completed => {

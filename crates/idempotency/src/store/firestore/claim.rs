@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl FirestoreStore {
-    pub(super) async fn take(
+    pub(super) async fn claim_step(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
@@ -87,7 +87,7 @@ impl FirestoreStore {
     }
 
     /// A claim that is still in flight finds another document than it is based on, or its own token in it.
-    pub(super) async fn take_back(
+    pub(super) async fn withdraw_claim(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,

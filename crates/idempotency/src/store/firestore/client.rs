@@ -213,10 +213,10 @@ impl Client {
             writes,
             ..Default::default()
         };
-        let committed = self
+        let commit = self
             .connection
             .call(CALL_TIMEOUT, async |mut api| api.commit(request).await);
-        let committed = committed.await?.into_inner();
+        let committed = commit.await?.into_inner();
         self.clock.observe(committed.commit_time);
         Ok(committed.write_results)
     }

@@ -234,8 +234,8 @@ pub(super) fn timestamp(time: SystemTime) -> ValueType {
 /// A time this much later, within the range of clocks.
 pub(super) fn after(time: SystemTime, duration: Duration) -> SystemTime {
     // Firestore has no time after the year 9999, so a longer duration is capped at a century.
-    const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    time + duration.min(MOST)
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    time + duration.min(CENTURY)
 }
 
 pub(super) fn value(value: ValueType) -> Value {

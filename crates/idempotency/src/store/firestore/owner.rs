@@ -67,7 +67,7 @@ impl FirestoreStore {
     }
 
     /// Changes a hold that its owner keeps, by the change that follows from the length of its progress, if any.
-    pub(super) async fn go_on(
+    pub(super) async fn renew_with(
         &self,
         hold: &Hold,
         change: impl Fn(usize) -> Option<Change>,
@@ -86,7 +86,7 @@ impl FirestoreStore {
     }
 
     /// Ends a hold with its progress, from which the next claim continues.
-    pub(super) async fn leave_off(
+    pub(super) async fn suspend_hold(
         &self,
         hold: &Hold,
         progress: Bytes,
@@ -121,7 +121,7 @@ impl FirestoreStore {
     }
 
     /// Ends a hold with an outcome.
-    pub(super) async fn keep(
+    pub(super) async fn complete_as(
         &self,
         id: &RecordId,
         author: Author,
@@ -166,7 +166,7 @@ impl FirestoreStore {
     }
 
     /// Ends a hold without an outcome, and keeps its token spent for this long.
-    pub(super) async fn free(
+    pub(super) async fn release_as(
         &self,
         id: &RecordId,
         author: Author,

@@ -40,7 +40,7 @@ pub(super) enum CachedRecord {
 }
 
 /// A record that is not met again while this many others are, and as many again, is forgotten. Four megabytes at most.
-const MOST: usize = 8192;
+const MAX_RECORDS: usize = 8192;
 
 #[derive(Default)]
 struct Generations {
@@ -63,7 +63,7 @@ impl RecordCache {
             generations.new.remove(id);
             return;
         };
-        if generations.new.len() >= MOST && !generations.new.contains_key(id) {
+        if generations.new.len() >= MAX_RECORDS && !generations.new.contains_key(id) {
             generations.old = std::mem::take(&mut generations.new);
         }
         generations.new.insert(*id, cached);

@@ -35,7 +35,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// The pause between two tries, from the second failure on; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+const MAX_PAUSE: Duration = Duration::from_millis(320);
 
 impl FirestoreStore {
     /// Takes a step. `first` is a change to begin with, if no read is needed. Firestore refuses it if the record is not
@@ -92,7 +92,7 @@ impl FirestoreStore {
                 return Err(failure.with_store(NAME));
             }
             sleep(pause).await;
-            pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            pause = (2 * pause).clamp(FIRST_PAUSE, MAX_PAUSE);
         }
     }
 

@@ -92,9 +92,9 @@ pub(super) fn path(collection: &str, id: &str) -> Result<String, WriteError> {
 
 /// <https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields>
 fn is_name(name: &str) -> bool {
-    const MOST: usize = 1500;
+    const MAX_NAME: usize = 1500;
     let is_reserved = name.starts_with("__") && name.ends_with("__");
-    !name.is_empty() && name.len() <= MOST && !matches!(name, "." | "..") && !is_reserved
+    !name.is_empty() && name.len() <= MAX_NAME && !matches!(name, "." | "..") && !is_reserved
 }
 
 impl FirestorePrecondition {

@@ -30,7 +30,7 @@ impl MemoryStore {
         if let Some(slot) = shard.slots.get_mut(id) {
             let before = slot.stored();
             let done = step(&mut slot.entry, now);
-            self.settle(id, slot, &mut shard.queue, before, done.change);
+            self.account_for(id, slot, &mut shard.queue, before, done.change);
             return done.reply;
         }
         let mut entry = Entry::default();
@@ -79,7 +79,7 @@ impl MemoryStore {
     }
 
     /// Counts what a step has changed, and wakes those who wait for it.
-    fn settle(
+    fn account_for(
         &self,
         id: &RecordId,
         slot: &mut Slot,

@@ -163,7 +163,7 @@ impl Records {
         hold: &Hold,
         outcome: &Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        let completed = self.leave(&hold.id, &hold.token, &hold.token, hold.ttl, outcome);
+        let completed = self.complete_as(&hold.id, &hold.token, &hold.token, hold.ttl, outcome);
         match completed.await?.reply {
             Reply::Completed { expires_at } => Ok(IfOwner::Done(expires_at)),
             Reply::Lost => Ok(IfOwner::NotOwner),
@@ -172,7 +172,7 @@ impl Records {
     }
 
     /// Ends a hold with an outcome, and shuts out its owner.
-    pub(super) async fn settle(
+    pub(super) async fn complete_as_operator(
         &self,
         id: &RecordId,
         seen: &Token,
@@ -180,7 +180,7 @@ impl Records {
         outcome: &Bytes,
     ) -> Result<IfOwner<()>, StoreError> {
         let left = Token::random();
-        match self.leave(id, seen, &left, ttl, outcome).await? {
+        match self.complete_as(id, seen, &left, ttl, outcome).await? {
             Ran {
                 reply: Reply::Completed { .. },
                 ..
@@ -252,7 +252,7 @@ impl Records {
         Ok(names.iter().filter_map(|name| self.keys.id(name)).collect())
     }
 
-    async fn leave(
+    async fn complete_as(
         &self,
         id: &RecordId,
         token: &Token,
