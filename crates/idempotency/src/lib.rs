@@ -60,7 +60,8 @@
 //! # Guides
 //!
 //! [Stores](guide::stores) · [transactions](guide::transactions) · [other PostgreSQL clients](guide::other_clients) ·
-//! [steps](guide::steps) · [clients](guide::clients) · [operators](guide::operators) · [testing](guide::testing) · [security](guide::security) · [questions](guide::faq) ·
+//! [steps](guide::steps) · [clients](guide::clients) · [operators](guide::operators) · [testing](guide::testing) ·
+//! [security](guide::security) · [questions](guide::faq) ·
 //! [comparison](guide::comparison) · [a store of your own](guide::custom_store)
 //!
 //! # Features

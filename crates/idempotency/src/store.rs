@@ -235,8 +235,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// once. If the token has already suspended the hold, this is [`IfOwner::Done`] again.
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
-    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires. It may
-    /// differ from the ttl of the claim.
+    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires. The
+    /// ttl may differ from that of the claim.
     async fn complete(
         &self,
         hold: &Hold,
