@@ -72,7 +72,7 @@ async fn list_keys(
     let idempotency = &app.idempotency;
     let own = own_labels(idempotency, &caller);
     let labels = match (own, &listing.subject, listing.label.as_deref()) {
-        // Whoever sees the keys of one subject only may not ask for those of another one.
+        // A caller that sees only its own subject's keys may not ask for those of another one.
         (Some(_), Some(_), _) => return Err(ApiError::NotAllowed),
         (Some(own), None, None) => own,
         (Some(own), None, Some(asked)) if own.iter().any(|own| **own == *asked) => {

@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let status = service.arg(&file).arg(key).status()?;
         println!("The service has died while it paid under {key}: {status}");
     }
-    // A clock of its own, so that nobody has to wait until the leases are over.
+    // A clock of its own, so that the example need not wait until the leases have expired.
     let clock = Clock::manual();
     let store = SqliteStore::open(&file)?.with_clock(clock.clone());
     let idempotency = Idempotency::new(store);

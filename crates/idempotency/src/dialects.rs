@@ -24,11 +24,11 @@
 //!
 //! # What they leave to the application
 //!
-//! - Of a handler's errors those that may soon be others, such as 401, 404 and 429, are not stored. Stripe and the catalog of Apache Iceberg
+//! - Errors that may be temporary, such as 401, 404 and 429, are not stored. Stripe and the catalog of Apache Iceberg
 //!   repeat an operation's 404 too: such a response needs [`Disposition::Store`](crate::Disposition::Store).
 //! - The Agentic Commerce Protocol wants the key repeated in each response to a POST, and the same key at two paths to be two keys. Here a key
 //!   at another path is another request under the key: 422.
-//! - The Universal Commerce Protocol says nothing of a request whose first attempt still runs. Clients that retry a 409 get the response later.
+//! - The Universal Commerce Protocol says nothing about a request whose first attempt still runs. Clients that retry a 409 get the response later.
 //! - The catalog of Apache Iceberg needs no settings here, but it says in its configuration how long keys live:
 //!   `idempotency-key-lifetime`. It does not say what a refusal looks like.
 //! - OASIS Repeatable Requests, of Azure, is not here: the library does not judge `Repeatability-First-Sent`, and does not write

@@ -25,7 +25,7 @@
 //! | | Under a lease, the default | `transactional` |
 //! |---|---|---|
 //! | For | any handler | handlers whose effects are rows in the store's own database |
-//! | Runs at the same time | one | of several processes one commits, the others are rolled back |
+//! | Concurrent runs | one | one process commits, the others roll back |
 //! | Process dies before the end | the key comes free when the lease expires, and a retry runs again, or is refused | nothing has happened; a retry runs at once |
 //! | Effect | at most one run at a time; a run that has lost its key can store nothing | exactly once |
 //! | Commits in addition to the handler's own | two | none |
@@ -34,10 +34,10 @@
 //! different request under the same key is refused. If the store cannot be reached, nothing runs.
 //!
 //! Under a lease do irreversible work last, record finished work with [`Execution::step`], and pass downstream services
-//! an [`Execution::child_key`]. A transactional handler ends its run by [`Execution::commit`], and work without HTTP by
+//! an [`Execution::child_key`]. A transactional handler ends its run with [`Execution::commit`]; work without HTTP uses
 //! [`Execution::commit_value`].
 //!
-//! # What is where
+//! # Overview
 //!
 //! - [`idempotent`] protects a handler, [`IdempotencyLayer`] a whole router, [`Idempotency::run_with`] anything else, such as the
 //!   work for a queue message.
@@ -46,19 +46,22 @@
 //!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
 //!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
-//! - [`KeyRequest`] is for keys that come from another place than `Idempotency-Key`, [`webhooks`] has options for the deliveries of senders,
-//!   [`dialects`] settings for clients of an established protocol, and [`fingerprint`] functions for bodies that differ from one attempt to the next.
+//! - [`KeyRequest`] is for keys that are not in `Idempotency-Key`.
+//! - [`webhooks`] has options for webhook deliveries.
+//! - [`dialects`] has settings for clients of an established protocol.
+//! - [`fingerprint`] has functions for bodies that differ from one attempt to the next.
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
 //! - [`client`] is the other side: it sends a request with one key until it has its response.
-//! - [`store`] also has what handlers do not need: the types for writing a store, managing its records, or naming a
-//!   transaction. [`operators`] has those for looking at a key, erasing its response and freeing it.
+//! - [`store`] also has what handlers do not need: types for writing a store, for managing its records, and the
+//!   transaction types. [`operators`] has those for looking at a key, erasing its response and freeing it.
 //!
 //! # Guides
 //!
-//! [Stores](guide::stores) · [transactions](guide::transactions) · [steps](guide::steps) · [clients](guide::clients) ·
-//! [operators](guide::operators) · [testing](guide::testing) · [security](guide::security) · [questions](guide::faq) ·
+//! [Stores](guide::stores) · [transactions](guide::transactions) · [other PostgreSQL clients](guide::other_clients) ·
+//! [steps](guide::steps) · [clients](guide::clients) · [operators](guide::operators) · [testing](guide::testing) ·
+//! [security](guide::security) · [questions](guide::faq) ·
 //! [comparison](guide::comparison) · [a store of your own](guide::custom_store)
 //!
 //! # Features
@@ -68,7 +71,7 @@
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
 //! | `postgres` | [`PostgresStore`] |
-//! | `sqlx-0_8`, `tokio-postgres` | transactions of these clients, to be committed with its keys |
+//! | `sqlx-0_8`, `tokio-postgres` | commits transactions of these clients together with the key |
 //! | `redis` | [`RedisStore`] |
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
@@ -82,8 +85,8 @@
 //! The types of database clients, and of reqwest, are part of this interface. Each client is re-exported behind its feature: `reqwest`, `sqlx`,
 //! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that uses `idempotency::sqlx` gets the matching version.
 //!
-//! What each store needs, which [TLS](guide::stores#tls) it uses and which
-//! [SQLite](guide::stores#one-sqlite-in-a-program) resolves with it, is in the guide to stores.
+//! The guide to [stores](guide::stores) lists requirements, [TLS](guide::stores#tls), and
+//! [compatible SQLite versions](guide::stores#one-sqlite-in-a-program).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -71,13 +71,13 @@ pub enum RunMode {
     Transactional,
 }
 
-/// What a duplicate gets while the first run is in progress.
+/// How a duplicate is handled while the first run is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDuplicate {
-    /// 409 with `Retry-After`, at once.
+    /// It gets 409 with `Retry-After`, at once.
     Conflict,
-    /// The response, once it is stored; 409 if that takes longer than ten seconds.
+    /// It gets the response, once that is stored; 409 if that takes longer than ten seconds.
     Wait,
 }
 
@@ -116,8 +116,8 @@ impl Options {
 
     /// Sets how long a response is replayed, counted from completion.
     ///
-    /// A response can have [its own](Ttl). Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
-    /// were sent in time.
+    /// A response can have [its own](Ttl). Clients are told this time. The store keeps it a tenth longer (at most a minute), for
+    /// retries still on their way.
     ///
     /// # Panics
     ///
@@ -201,8 +201,8 @@ impl Options {
     /// member of the body. See [`KeyRequest`](crate::KeyRequest), and [`webhooks`](crate::webhooks) for the ids of deliveries.
     ///
     /// A request for which the function returns no key is like one without the field: it runs unprotected, or is refused if a key is
-    /// [required](Self::required). With a key in the body, every body is read whole before the handler is called, also where it has
-    /// none.
+    /// [required](Self::required). With a key in the body, the whole body is read before the handler is called, even if the request
+    /// has no key.
     #[must_use]
     pub const fn key(mut self, key: KeyFn) -> Self {
         self.key = Some(key);

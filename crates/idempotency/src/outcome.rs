@@ -23,7 +23,7 @@ pub enum Disposition {
     /// Store nothing: the next request with this key runs.
     Release,
     /// Store that the request is done, and nothing of its response but `Location`: retries get the problem
-    /// `response_not_stored`, with that `Location`, and never run. For a response that holds a secret which must not be
+    /// `response-not-stored`, with that `Location`, and never run. For a response that holds a secret which must not be
     /// replayed, such as a new token. If the `Location` itself is one, such as a presigned URL, leave it out or rebuild the
     /// response: see `replay` of [`#[idempotent]`](crate::idempotent).
     Tombstone,

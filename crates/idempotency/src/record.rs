@@ -24,7 +24,7 @@ pub struct Record {
     pub expires_at: SystemTime,
     /// In flight, or completed.
     pub phase: Phase,
-    /// When the key was first claimed, or its transaction committed. Versions before 0.2 did not record it.
+    /// When the key was first claimed, or its transaction committed. Records of earlier versions lack it.
     pub created_at: Option<SystemTime>,
     /// When the run was completed, if it was and the record says so.
     pub completed_at: Option<SystemTime>,

@@ -19,8 +19,8 @@ pub enum Rejection {
     NotStored,
     /// The request ran, and an operator [erased](crate::Idempotency::erase) its response.
     Erased,
-    /// The work ran, but its value does not count: this run lost its key, or the confirmation of its own commit. The
-    /// store could not return the value that counts, or has none. The next call gets that value, or runs.
+    /// The work ran, but its value is not authoritative, because the run lost its key or its commit was not confirmed,
+    /// and the store could not return the stored value, or has none. The next call gets the stored value, or runs.
     ResponseUnavailable,
     /// The number of concurrent runs is at the limit of
     /// [`with_max_running`](crate::IdempotencyBuilder::with_max_running).
@@ -36,7 +36,7 @@ pub enum Rejection {
     /// [`with_max_live_keys_per_scope`](crate::IdempotencyBuilder::with_max_live_keys_per_scope) allows.
     #[non_exhaustive]
     TooManyLiveKeys {
-        /// When the first of them expires; zero if all of them are those of requests that run.
+        /// When the first of them expires; zero if all of them belong to running requests.
         retry_after: Duration,
     },
     /// The scope is a principal with an empty name, so the key's owner is not known.

@@ -33,7 +33,7 @@ pub enum Run<T> {
 }
 
 impl<T> Run<T> {
-    /// The value, whenever it was made.
+    /// The value, executed or replayed.
     pub fn into_value(self) -> T {
         match self {
             Self::Executed(value) | Self::Replayed(value) => value,
@@ -45,7 +45,7 @@ impl<T> Run<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError<E> {
-    /// The work did not run, did not finish, or its value does not count: the rejection says which.
+    /// The work did not run, did not finish, or its value is not authoritative: the rejection says which.
     Rejected(Rejection),
     /// The work ran and failed. No value is stored. The next call with this key runs it again, with the results of the
     /// steps that were completed.

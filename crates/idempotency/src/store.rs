@@ -2,7 +2,7 @@
 //!
 //! # How to write a store
 //!
-//! A store knows nothing of HTTP. It stores opaque bytes under a [`RecordId`] and moves a record along this path. Each
+//! A store knows nothing about HTTP. It stores opaque bytes under a [`RecordId`] and moves a record along this path. Each
 //! verb is one atomic step:
 //!
 //! ```text
@@ -24,19 +24,27 @@
 //! 7. a completed record is never dropped before its time. A full store refuses new keys instead
 //!    ([`StoreErrorKind::Full`]). A store with a limit of its own also refuses the new keys of a [scope](Hold::scope)
 //!    that uses more than eight times what is free ([`StoreErrorKind::ScopeFull`]), so that other scopes still find
-//!    room. A completion is never refused for want of room;
+//!    room. A completion is never refused because the store is full;
 //! 8. outcomes and progress up to [`outcome_limit`](Store::outcome_limit) are stored unchanged; longer ones fail with
 //!    [`StoreErrorKind::TooLarge`] and leave the hold as it was;
 //! 9. progress belongs to the hold: renewals and take-overs preserve it, and it is gone once the hold ends or the
 //!    record expires;
 //! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold was released, suspended, or
-//!     released by an operator, or an operator forgot its record. A later claim by a spent token fails with [`StoreErrorKind::Withdrawn`] and takes
-//!     nothing. The store remembers the token of a withdrawn first claim for at least a lease and a ttl, that of a
-//!     withdrawn take-over or a suspended hold for a ttl, that of a released hold for a lease, and one that an operator
-//!     released or forgot for [`SPENT_FOR`]; or else until a run that meanwhile holds the key has ended and its record is
-//!     forgotten. For each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whichever callers they
-//!     belong to. For all other callers a key that has only spent tokens is free: it is not inspected or listed, and
-//!     the next claim is attempt 1.
+//!     released by an operator, or an operator forgot its record. A later claim by a spent token fails with
+//!     [`StoreErrorKind::Withdrawn`] and takes nothing. For all other callers a key that has only spent tokens is free:
+//!     it is not inspected or listed, and the next claim is attempt 1.
+//!
+//! A store remembers a spent token for at least this long, or else until a run that meanwhile holds the key has ended and
+//! its record is forgotten:
+//!
+//! | The token of | is remembered for |
+//! |---|---|
+//! | a withdrawn first claim | a lease and a ttl |
+//! | a withdrawn take-over, or a suspended hold | a ttl |
+//! | a released hold | a lease |
+//! | a hold that an operator released, or a record that an operator forgot | [`SPENT_FOR`] |
+//!
+//! For each key it remembers the last [`MAX_SPENT_TOKENS`] of them, whichever callers they belong to.
 //!
 //! [`Entry`] has these transitions as methods, so that a store has to load an entry, call one of them and save the entry, as one
 //! atomic step. The example `store` of this crate is such a store.
@@ -151,8 +159,8 @@ use crate::Fingerprint;
 )]
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// The store's name in errors and logs, such as `postgres`. A wrapper that only passes calls on has the name of the store
-    /// that it wraps.
+    /// The store's name in errors and logs, such as `postgres`. A wrapper that only passes calls on returns the
+    /// name of the store that it wraps.
     fn name(&self) -> &'static str;
 
     /// The store that this one wraps, if it is a wrapper: the one to which it passes its calls, and never itself.
@@ -197,10 +205,11 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Takes the key for the token of the request's hold, or returns its state.
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 
-    /// The same as [`claim`](Self::claim) without a future, for a store whose records are in the memory of this process; `None`, and
-    /// nothing is done, from all others.
+    /// The same as [`claim`](Self::claim) without a future, for a store whose records are in the memory of this process.
+    /// All other stores return `None` and do nothing.
     ///
-    /// A wrapper that does not implement it is asked by `claim`. One that does anything in `claim` has to do the same here.
+    /// If a wrapper does not implement it, the engine calls `claim` instead. A wrapper that does more than delegate in
+    /// `claim` must do the same here.
     fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
         let _ = request;
         None
@@ -226,8 +235,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// once. If the token has already suspended the hold, this is [`IfOwner::Done`] again.
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
-    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires. That ttl may be
-    /// another one than its claim's.
+    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires. The
+    /// ttl may differ from that of the claim.
     async fn complete(
         &self,
         hold: &Hold,

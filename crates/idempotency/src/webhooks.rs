@@ -30,7 +30,7 @@
 //!
 //! # Verify the signature first
 //!
-//! **These options verify nothing.** Whoever can send requests to an unverified endpoint can also use up the id of a delivery that is
+//! **These options verify nothing.** A client that can send requests to an unverified endpoint can also use up the id of a delivery that is
 //! still to come. So a layer around the protection verifies the signature of every request, replays too. It needs the body as
 //! it was sent, which an extractor of `principal = …` does not have:
 //!

@@ -56,7 +56,7 @@ async fn a_refusal_names_the_places_where_the_key_was_looked_for() {
             request = request.header("idempotency-key", "k");
         }
         let detail = refusal(request, missing).await;
-        let expected = format!("The key of this endpoint is {places}");
+        let expected = format!("This endpoint takes its key from {places}");
         assert!(detail.starts_with(&expected), "{path}: {detail}");
     }
     assert_eq!((server.probe.runs(), server.records().await), (0, 0));

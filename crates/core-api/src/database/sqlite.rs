@@ -1,4 +1,4 @@
-//! Bookings in an SQLite file, written by the same thread as the keys in that file.
+//! Bookings in a SQLite file, written by the same thread as the keys in that file.
 
 mod tables;
 

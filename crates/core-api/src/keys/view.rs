@@ -157,7 +157,7 @@ pub(crate) fn body_of(
     })
 }
 
-/// Identifies the state of a record. It is a digest, because whoever knows the owner's token can end its run.
+/// Identifies the state of a record. It is a digest, because a client that knows the owner's token can end its run.
 pub(crate) fn version(record: &Record) -> String {
     let (phase, progress): (&[u8], &[u8]) = match &record.phase {
         Phase::InFlight { progress, .. } => (b"in flight", progress),

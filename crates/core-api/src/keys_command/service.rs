@@ -20,7 +20,7 @@ use crate::{
     keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, View, WantedPhase, escaped},
 };
 
-/// The service, and the token of whoever asks.
+/// The service, and the token with which the command asks it.
 pub(super) struct Service {
     url: ServiceUrl,
     token: HeaderValue,

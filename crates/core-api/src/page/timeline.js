@@ -59,7 +59,7 @@ function outcome(attempt, rows) {
   const waited = rows.some(({ attempt: other }) => {
     if (other === attempt) return false;
     if (other.outcome === "ran") return other.end > attempt.start;
-    // Nobody has been told when that run ended.
+    // No client was told when that run ended.
     return other.outcome === "lost" && attempt.end - attempt.start > 100;
   });
   return waited ? "waited" : "replayed";

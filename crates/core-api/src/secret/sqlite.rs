@@ -1,4 +1,4 @@
-//! The secret of keys in an SQLite file, which only this process has open.
+//! The secret of keys in a SQLite file, which only this process has open.
 
 mod former;
 

@@ -113,7 +113,7 @@ async fn an_operator_sees_all_keys_and_a_subject_its_own() {
         let refused = get(&server, &operator, &format!("/admin/keys{query}")).await;
         assert_eq!(refused.problem(400)["code"], "malformed");
     }
-    // Whoever sends a key in the place of an id does not find it in the log.
+    // A key that a client sends in the place of an id is not in the log.
     let sent = ["k", "k/release", "k/no/route"].map(|id| format!("/admin/keys/{UNSEEN}{id}"));
     for path in &sent {
         get(&server, &operator, path).await;

@@ -70,7 +70,7 @@ async fn a_check_works_while_the_service_runs_and_after_it() {
         &["--running", "--listen", &listen, "--json"],
     );
     assert_eq!(verdict(&output, "address"), "ok");
-    // Under another address nobody says whether it can write.
+    // Under another address no service says whether it can write.
     let output = check(directory.path(), &["--listen", "127.0.0.1:0", "--json"]);
     assert_eq!(verdict(&output, "database"), "warning");
     assert!(server.book("k", "Ann").await.is_replayed());

@@ -1,4 +1,4 @@
-//! `core-api keys`, over an SQLite file.
+//! `core-api keys`, over a SQLite file.
 
 use std::{
     io::Write,

@@ -86,7 +86,7 @@ async fn its_table_of_keys_shows_each_caller_what_it_may_see() {
         );
     }
 
-    // An open service shows all of them to everyone, as it does bookings, and lets nobody change one.
+    // An open service shows all of them to every visitor, as it does bookings, and lets no visitor change one.
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &MEMORY);
     for number in 0..30 {

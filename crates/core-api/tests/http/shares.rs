@@ -61,7 +61,7 @@ async fn a_subject_that_sends_too_many_keys_is_refused_while_its_old_ones_replay
             (
                 "--max-new-keys-per-minute",
                 "idempotency_too_many_new_keys",
-                "Too many new keys are sent",
+                "Too many new keys",
                 "too_many_new_keys",
             ),
             (

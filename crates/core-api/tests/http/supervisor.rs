@@ -30,7 +30,7 @@ async fn after_a_crash_on_order_it_is_there_again_and_the_retry_books_once() {
         assert_eq!(server.bookings().await.len(), crashes + 1);
         server.wait_for_logs(STARTED, crashes + 2).await;
     }
-    // Whoever kills the child gets another one, too.
+    // The supervisor also replaces a child that was killed from outside.
     server.signal_child("KILL");
     server.wait_for_logs(STARTED, 4).await;
     // The client may not have noticed that its connection is gone.
@@ -90,7 +90,7 @@ async fn one_interrupt_from_a_terminal_lets_requests_end_and_lets_no_others_in()
     server.wait_for_log("injected a delay").await;
     server.interrupt_group();
     server.wait_for_log("no new connections").await;
-    // The supervisor has the socket open, and nobody would read what is sent to it.
+    // The supervisor has the socket open, and no process would read what a client sends to it.
     let other = timeout(Duration::from_secs(1), server.get_error("/healthz")).await;
     other.expect("the connection is refused");
     assert_eq!(slow.await.unwrap().status, 201);

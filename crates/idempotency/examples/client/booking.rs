@@ -27,7 +27,7 @@ pub(crate) async fn book(url: &str, intents: &str, order: &str) -> Result<(), Bo
     });
     let request = client
         .post(format!("{url}/bookings"))
-        // Gives the story the time to kill somebody. Real requests have nothing like it.
+        // Leaves `main.rs` time to kill the service or this client. Real requests have nothing like it.
         .header("X-Fault-Delay-Ms", "1000")
         .json(&booking);
     let response = client.send(&intent, request).await?;

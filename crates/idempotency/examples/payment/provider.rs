@@ -1,4 +1,4 @@
-//! The payment provider: somebody else's service, which charges once for each `Idempotency-Key`.
+//! The payment provider: a service of another company, which charges once for each `Idempotency-Key`.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(crate) fn app(ledger: Ledger) -> Router {
         .with_state(ledger)
 }
 
-/// Takes the money. Without a key it does not, because nobody could ask it again.
+/// Takes the money. Without a key it does not, because the caller could not safely repeat the request.
 #[idempotent(required)]
 async fn charge(
     State(ledger): State<Ledger>,

@@ -103,7 +103,7 @@ impl Store for HashMapStore {
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        // Waiters also poll, because an owner that has died wakes nobody.
+        // Waiters also poll, because an owner that has died wakes no waiter.
         let second = Duration::from_secs(1);
         self.wakeups.subscribe(id, Polling::every(second))
     }

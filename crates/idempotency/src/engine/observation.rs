@@ -49,7 +49,7 @@ impl Observation {
         self.0.lock().record
     }
 
-    /// What became of the request, in a word of the [list](crate::guide::operators#what-becomes-of-requests); `None` until that is known.
+    /// The request's outcome, a word of the [list](crate::guide::operators#outcomes-of-requests); `None` until it is known.
     /// A run that continues without its client reports it at its end.
     #[must_use]
     pub fn outcome(&self) -> Option<&'static str> {

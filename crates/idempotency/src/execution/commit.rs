@@ -28,13 +28,13 @@ use crate::{
 /// one.
 ///
 /// `?` converts errors of sqlx (0.9, or 0.8 with `sqlx-0_8`), of tokio-postgres, and of `SqliteDatabase`. The client then
-/// gets 503 and may retry. Match errors that the client should see otherwise first, such as a name that is taken.
+/// gets 503 and may retry. Handle errors that need another response, such as a taken name, before `?`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {
     /// Another run has the key. This transaction was rolled back, and the client receives that run's response.
     Superseded,
-    /// None of the transaction is committed, for this reason.
+    /// Nothing was committed, for this reason.
     Failed(Box<dyn Error + Send + Sync>),
     /// The database does not say whether the transaction committed. The response asks the client to retry with the same key.
     Unknown(Box<dyn Error + Send + Sync>),

@@ -25,7 +25,7 @@ use crate::{
     store::{IfOwner, StoreErrorKind},
 };
 
-/// Why [`Execution::step`] has no result.
+/// Why [`Execution::step`] failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StepError<E> {

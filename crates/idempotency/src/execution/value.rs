@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Execution {
-    /// Commits the transaction, the key and this value together, and returns the value. It ends work under
-    /// [`run_with`](crate::Idempotency::run_with), and the value must have the type that the work returns.
+    /// Commits the transaction, the key and this value together, and returns the value. Use it at the end of work under
+    /// [`run_with`](crate::Idempotency::run_with); the value's type must be the one that the work returns.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]

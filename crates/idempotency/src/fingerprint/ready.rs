@@ -51,7 +51,7 @@ pub fn json_without(body: &[u8], members: &[&str]) -> Vec<u8> {
 /// ```
 ///
 /// A request with another body under the same key then gets the response to the first one, although nothing was done for it, and
-/// nobody learns of the difference. Method, path, query and media type still count.
+/// no response or log line says that the bodies differ. Method, path, query and media type still count.
 #[must_use]
 pub fn ignore_body(_: &Parts, _: &Bytes) -> Vec<u8> {
     Vec::new()

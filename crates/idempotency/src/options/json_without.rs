@@ -16,14 +16,14 @@
 /// ```
 ///
 /// A member is named by its path: names between dots, or a JSON Pointer (RFC 6901) such as `/meta/trace.id` for names that have
-/// dots themselves. A number is the index in an array, and `*` stands for every element or member: `items.*.sent_at`. A path to which
-/// the body has nothing changes nothing.
+/// dots themselves. A number is the index in an array, and `*` stands for every element or member: `items.*.sent_at`. A path that
+/// the body does not contain is ignored.
 ///
-/// A body that is JSON is compared by its [value](crate::canonical_json), whatever its media type says, and any other one by its bytes, a
-/// form with files too.
+/// A body that is JSON is compared by its [value](crate::canonical_json), whatever its media type says, and any other body,
+/// including multipart, by its bytes.
 ///
-/// A change of the list makes retries of stored requests whose members differ into different requests, which get 422 until those
-/// have expired. Do not name a member that decides what happens: a request with another amount under the same key would get the
+/// After the list changes, a retry whose body contains a member that was added to the list or removed from it counts as a
+/// different request: it gets 422 until the record of the first request has expired. Do not name a member that decides what happens: a request with another amount under the same key would get the
 /// response to the first one.
 ///
 /// A path that is empty, or has an empty name between dots, does not compile. The function of the same name is for a

@@ -19,12 +19,12 @@ use super::grace;
 /// }
 /// ```
 ///
-/// It counts from completion, like the ttl of the options, and clients are told its end. It holds for a tombstone too. A response of which
+/// It counts from completion, like the ttl of the options, and clients are told its end. It applies to tombstones too. A response of which
 /// nothing is stored ignores it.
 ///
 /// A shorter one than that of the options has no effect. Clients know the ttl of the options from the API's description, and
 /// rely on it if the response with its date is lost: they would send the request again after the key is gone, and it would run twice.
-/// So give the options the shortest ttl. The work is done by the time that a response has a ttl, so none is refused: more
+/// So give the options the shortest ttl. An invalid value is not an error, because the work is already done: more
 /// than ten years (315360000 seconds) count as ten years, and fractions of a second are dropped.
 ///
 /// The store keeps the response longer than clients are told, by as much as with the ttl of the options: a tenth of that, but at

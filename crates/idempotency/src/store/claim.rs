@@ -34,7 +34,7 @@ impl<'a> ClaimRequest<'a> {
     }
 }
 
-/// What happens to an equal request after a run's lease has lapsed, when it is not known how far the run came.
+/// What happens to an equal request after a run's lease has lapsed, when it is not known how much the run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLost {

@@ -1,4 +1,4 @@
-//! The hash of keys that are digests or random: it only has to be one that nobody can predict.
+//! The hash of keys that are digests or random: it only has to be one that no client can predict.
 
 use std::hash::{BuildHasher, Hasher};
 

@@ -132,7 +132,7 @@ impl Store for SealedStore {
                 match self.open(Sealed::Progress, &hold.id, progress) {
                     Ok(progress) => Ok(Claim::won(attempt, progress)),
                     Err(unreadable) => {
-                        // Nobody runs under this claim, which would keep the key until its lease expires. If the withdrawal
+                        // No run begins under this claim, which would keep the key until its lease expires. If the withdrawal
                         // fails, however it does, the claim was taken all the same.
                         self.store
                             .withdraw(hold, fingerprint)

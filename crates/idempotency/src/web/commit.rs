@@ -56,8 +56,8 @@ impl Execution {
     /// hold, if the run still owns it. If the engine's store is in a different database than the transaction, the run
     /// renews its hold first and stores the response after the commit.
     ///
-    /// A PostgreSQL transaction has to be the outermost one, and only this call may end it. It may belong to another
-    /// client than sqlx 0.9: see [`Transaction`]. Rows that the handler commits otherwise, by SQL of its own or in
+    /// A PostgreSQL transaction has to be the outermost one, and only this call may end it. It need not be
+    /// sqlx 0.9's: see [`Transaction`]. Rows committed in any other way, by SQL of the handler's own or in
     /// another transaction, are not protected: they stay, and a retry adds them again.
     ///
     /// # Errors

@@ -133,7 +133,7 @@ async fn check_clock(server: &Server, verification: &mut Verification) {
     let before = SystemTime::now();
     let replies = server.ask_all(&time).await;
     let after = SystemTime::now();
-    // Whoever cannot be asked has failed at the rights.
+    // A server that refuses the script has already failed the check of the rights.
     for reply in replies.into_iter().flatten() {
         let Ok((seconds, micros)) = from_redis_value::<(u64, u64)>(reply) else {
             continue;
