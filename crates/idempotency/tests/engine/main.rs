@@ -1,5 +1,6 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
+mod at_once;
 mod busy;
 #[cfg(feature = "sqlite")]
 mod commits;
