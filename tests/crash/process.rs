@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     path::PathBuf,
-    process::{Command as BlockingCommand, Stdio},
+    process::{Command as BlockingCommand, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -40,6 +40,16 @@ impl Process {
             Ok(Ok(Some(_))) => Self { start, child },
             ended => panic!("it does not start, see {:?}: {ended:?}", start.log),
         }
+    }
+
+    /// Returns once it has ended by itself, and says how.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        self.child.wait().await.expect("its state")
+    }
+
+    /// `kill -9`, and its end.
+    pub(crate) async fn kill(mut self) {
+        kill(&mut self.child).await;
     }
 
     /// `kill -9`, and a restart, perhaps with another death during it. Returns false if the service had ended by itself.

@@ -8,7 +8,7 @@ use idempotency::{CommitError, Execution};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
-use crate::MAX_CONNECTIONS;
+use crate::database::MAX_CONNECTIONS;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ClientKind {

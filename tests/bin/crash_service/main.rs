@@ -1,7 +1,11 @@
-//! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
+//! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken. It can also
+//! die by itself at a point that is named.
 
 mod broken;
 mod clients;
+mod database;
+mod dying;
+mod points;
 mod runs;
 
 use std::{
@@ -17,31 +21,30 @@ use axum::{
     Extension, Json, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header::LOCATION},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::post,
 };
 use clap::Parser;
 use core_api::logging;
-use idempotency::{
-    CommitError, Execution, FirestoreDatabase, FirestoreStore, Idempotency, PostgresStore,
-    SqliteDatabase, SqliteStore, Store, idempotent,
-};
+use idempotency::{CommitError, Execution, Idempotency, Store, idempotent};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sqlx::{postgres::PgPoolOptions, raw_sql};
 use tests::delegate::Delegate;
 use tokio::{net::TcpListener, time::sleep};
 use uuid::Uuid;
 
 use broken::{Broken, BrokenStore};
-use clients::{Client, ClientKind};
+use clients::ClientKind;
+use database::{Database, open};
+use dying::DyingStore;
+use points::{Death, Point};
 use runs::Runs;
 
 #[derive(Debug, Parser)]
 struct Options {
     #[arg(long)]
     listen: SocketAddr,
-    /// `sqlite:PATH`, `postgres://…` or `firestore://PROJECT`.
+    /// As [`open`] takes it.
     #[arg(long)]
     database: String,
     /// Where the runs are noted.
@@ -58,6 +61,9 @@ struct Options {
     client: ClientKind,
     #[arg(long)]
     broken: Option<Broken>,
+    /// Where the process ends, as soon as a request is there.
+    #[arg(long)]
+    die: Option<Point>,
 }
 
 #[derive(Clone)]
@@ -65,13 +71,7 @@ struct App {
     database: Database,
     runs: Runs,
     broken: Option<Broken>,
-}
-
-#[derive(Clone)]
-enum Database {
-    Sqlite(SqliteDatabase),
-    Postgres(Client),
-    Firestore(Box<FirestoreDatabase>),
+    death: Death,
 }
 
 #[derive(Deserialize)]
@@ -85,15 +85,6 @@ struct Booking {
     customer_name: String,
 }
 
-/// Services that start together both execute it.
-const CREATE: &str =
-    "create table if not exists bookings (id text primary key, customer_name text not null)";
-
-/// PostgreSQL fails if two sessions make the same table concurrently.
-const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
-
-const MAX_CONNECTIONS: u32 = 20;
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
@@ -105,10 +96,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         Some(Broken::SecondCommit) | None => store,
     };
+    let death = Death(options.die);
+    let store = match death {
+        Death(None) => store,
+        Death(Some(_)) => Arc::new(Delegate(DyingStore { store, death })),
+    };
     let app = App {
         database,
         runs: Runs::open(&options.runs)?,
         broken: options.broken,
+        death,
     };
     let create = match (options.transactional, options.long_lease) {
         (true, _) => post(create_booking_with_its_key),
@@ -117,40 +114,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let router = Router::new()
         .route("/bookings", create)
+        .merge(dying::routes())
         .with_state(app)
-        .layer(Extension(Idempotency::builder(store).build()));
+        .layer(Extension(Idempotency::builder(store).build()))
+        .layer(map_response(move |response: Response| async move {
+            death.at(Point::BeforeResponse);
+            response
+        }));
     let listener = TcpListener::bind(options.listen).await?;
     writeln!(stdout(), "listens on http://{} now", options.listen)?;
     Ok(axum::serve(listener, router).await?)
-}
-
-async fn open(url: &str, client: ClientKind) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let file = SqliteDatabase::open(path)?;
-        file.write(|connection| connection.execute_batch(CREATE))
-            .await?;
-        let store = SqliteStore::new(file.clone())?;
-        return Ok((Database::Sqlite(file), Arc::new(store)));
-    }
-    if let Some(project) = url.strip_prefix("firestore://") {
-        let database = FirestoreDatabase::connect(project).await?;
-        let store = FirestoreStore::new(database.clone());
-        return Ok((Database::Firestore(Box::new(database)), Arc::new(store)));
-    }
-    let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
-    let pool = pool.connect(url).await?;
-    let mut transaction = pool.begin().await?;
-    raw_sql(LOCK).execute(&mut *transaction).await?;
-    raw_sql(CREATE).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    let store = match client {
-        ClientKind::Sqlx09 => PostgresStore::new(pool.clone()),
-        // It has its own connections.
-        ClientKind::Sqlx08 | ClientKind::TokioPostgres => PostgresStore::connect(url).await?,
-    };
-    store.create_schema().await?;
-    let client = Client::new(client, url, pool)?;
-    Ok((Database::Postgres(client), Arc::new(store)))
 }
 
 #[idempotent(ttl_seconds = 3600, transactional)]
@@ -183,6 +156,20 @@ async fn create_booking_under_a_long_lease(
     app.book(&headers, &execution, new).await
 }
 
+impl Booking {
+    fn of(new: NewBooking) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            customer_name: new.customer_name,
+        }
+    }
+
+    fn reply(&self) -> impl IntoResponse + Send + use<> {
+        let location = [(LOCATION, format!("/bookings/{}", self.id))];
+        (StatusCode::CREATED, location, Json(self.clone()))
+    }
+}
+
 impl App {
     async fn book(
         &self,
@@ -191,12 +178,8 @@ impl App {
         new: NewBooking,
     ) -> Result<Response, CommitError> {
         let _run = self.runs.begin(&new.customer_name);
-        let booking = Booking {
-            id: Uuid::now_v7(),
-            customer_name: new.customer_name,
-        };
-        let location = [(LOCATION, format!("/bookings/{}", booking.id))];
-        let reply = (StatusCode::CREATED, location, Json(booking.clone()));
+        let booking = Booking::of(new);
+        let reply = booking.reply();
         match self.broken {
             Some(Broken::SecondCommit) => {
                 let alone = Execution::unprotected();
@@ -217,30 +200,4 @@ fn delay(headers: &HeaderMap) -> Duration {
     let milliseconds = headers.get("x-fault-delay-ms");
     let milliseconds = milliseconds.and_then(|value| value.to_str().ok()?.parse().ok());
     Duration::from_millis(milliseconds.unwrap_or_default())
-}
-
-impl Database {
-    async fn commit(
-        &self,
-        execution: &Execution,
-        booking: Booking,
-        reply: impl IntoResponse + Send,
-    ) -> Result<Response, CommitError> {
-        let (id, name) = (booking.id.to_string(), booking.customer_name);
-        match self {
-            Self::Sqlite(file) => {
-                let insert = file.transaction(move |connection| {
-                    connection.execute("insert into bookings values (?1, ?2)", [id, name])
-                });
-                execution.commit(insert, reply).await
-            }
-            Self::Postgres(client) => client.commit(execution, id, name, reply).await,
-            Self::Firestore(database) => {
-                let booking = json!({ "customer_name": name });
-                let create = database.transaction();
-                let create = create.create("bookings", &id.to_string(), &booking);
-                execution.commit(create, reply).await
-            }
-        }
-    }
 }

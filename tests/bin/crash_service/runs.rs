@@ -1,4 +1,4 @@
-//! Notes which runs begin and end, in order, across all services.
+//! Notes which runs begin and end, and what else is done, in order, across all services.
 
 use std::{
     fs::File,
@@ -33,7 +33,7 @@ impl Runs {
     }
 
     /// One write for each line, so that none is in the middle of another.
-    fn note(&self, what: &str, key: &str) {
+    pub(crate) fn note(&self, what: &str, key: &str) {
         let noted = (&*self.0).write_all(format!("{what} {key}\n").as_bytes());
         noted.expect("a line of the runs");
     }

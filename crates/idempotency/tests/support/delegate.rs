@@ -23,6 +23,11 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// As [`Store::encode_outcome`].
+    fn encode_outcome(&self, _: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
+        Ok(outcome)
+    }
+
     /// As [`Store::claim`].
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         self.store().claim(request).await
@@ -118,6 +123,10 @@ impl<H: Hooks> Store for Delegate<H> {
 
     fn wrapped(&self) -> Option<&dyn Store> {
         self.0.wrapped()
+    }
+
+    fn encode_outcome(&self, id: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
+        self.0.encode_outcome(id, outcome)
     }
 
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
