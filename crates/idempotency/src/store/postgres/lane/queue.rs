@@ -85,7 +85,8 @@ impl<T: Together> Queue<T> {
     }
 
     pub(super) fn note_time(&mut self, took: Duration) {
-        if took >= self.slowest() {
+        // One that took half as long is waited for as patiently, and keeps the memory fresh.
+        if 2 * took >= self.slowest() {
             self.slowest = Some((took, Instant::now()));
         }
     }
