@@ -9,7 +9,11 @@ use idempotency::{
 };
 use sqlx::{AssertSqlSafe, postgres::PgPoolOptions, raw_sql};
 use tests::log::Log;
-use tokio::task::JoinSet;
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tracing::Level;
 
 use super::{
@@ -117,6 +121,138 @@ async fn statements_that_do_not_end_hold_up_no_others() {
     }
     let claimed = claiming.await.map_err(|error| error.kind());
     assert_eq!(claimed, Err(StoreErrorKind::Unavailable));
+}
+
+/// The task that takes the others is spawned by a dropped claim, on a thread that is then blocked.
+// proves: one-key-takes-pool, deaf-store-left-quickly
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_thread_holds_up_no_steps_of_others() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    claim_all(&store, &many()).await;
+    let others = many();
+    let (begun, has_begun) = oneshot::channel();
+    let (all_wait, mut waiting) = mpsc::channel(others.len());
+    let (unblock, unblocked) = std::sync::mpsc::channel::<()>();
+    let (leaving, count) = (store.clone(), others.len());
+    let blocked = tokio::spawn(async move {
+        let (holds, asked) = ([new_hold(), new_hold()], request());
+        let mut claims = holds
+            .each_ref()
+            .map(|hold| Box::pin(claim(&leaving, hold, &asked)));
+        for claim in &mut claims {
+            assert!(claim.now_or_never().is_none());
+        }
+        begun.send(()).expect("the test waits");
+        for _ in 0..count {
+            waiting.recv().await.expect("a step that waits");
+        }
+        drop(claims);
+        drop(unblocked.recv());
+    });
+    has_begun.await.expect("two turns");
+    let mut claims = JoinSet::new();
+    for hold in others {
+        let (store, waits) = (store.clone(), all_wait.clone());
+        claims.spawn(async move {
+            let asked = request();
+            let mut claiming = pin!(claim(&store, &hold, &asked));
+            assert!(claiming.as_mut().now_or_never().is_none());
+            waits.send(()).await.expect("the other task counts");
+            claiming.await.map_err(|error| error.kind())
+        });
+    }
+    for claimed in claims.join_all().await {
+        assert_eq!(claimed, Ok(won(1)));
+    }
+    unblock.send(()).expect("a blocked thread");
+    blocked.await.expect("no panic");
+}
+
+/// It has the turns, and more steps than fit in a hundred statements.
+// proves: one-key-takes-pool, deaf-store-left-quickly
+#[test]
+fn a_runtime_that_is_not_driven_holds_up_no_steps_of_others() {
+    let runtime = || {
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let (idle, driven) = (runtime(), runtime());
+    let Some(url) = driven.block_on(database()) else {
+        return;
+    };
+    let store = driven.block_on(async {
+        let store = store(&url).await;
+        claim_all(&store, &many()).await;
+        store
+    });
+    let asked = request();
+    let holds: Vec<_> = (0..6_500).map(|_| new_hold()).collect();
+    let claims = holds.iter().map(|hold| claim(&store, hold, &asked));
+    let mut claims: Vec<_> = claims.map(Box::pin).collect();
+    idle.block_on(async {
+        for claim in &mut claims {
+            assert!(claim.now_or_never().is_none());
+        }
+    });
+    driven.block_on(async {
+        for claimed in claim_all(&store, &many()).await {
+            assert_eq!(claimed, Ok(won(1)));
+        }
+    });
+    let _within = driven.enter();
+    drop(claims);
+}
+
+/// A server whose commits take a fifth of a second.
+const SLOW_COMMITS: &str = "
+    create function slow_down() returns trigger language plpgsql as $$
+    begin
+        if current_setting('tests.slowed', true) is distinct from txid_current()::text then
+            perform set_config('tests.slowed', txid_current()::text, false), pg_sleep(0.2);
+        end if;
+        return null;
+    end $$;
+    create constraint trigger slow after insert or update on idempotency_records
+        deferrable initially deferred for each row execute function slow_down();
+";
+
+/// Two processes claim the same keys, so that one always meets what the other is still committing.
+// proves: one-key-takes-pool, concurrent-equals-run-once
+#[tokio::test]
+async fn slow_commits_take_no_statement_apart() {
+    let Some(url) = database().await else { return };
+    let (log, _logging) = Log::start_at(Level::DEBUG);
+    let stores = [store(&url).await, store(&url).await];
+    sql(&url, SLOW_COMMITS).await;
+    // They learn how long commits take.
+    for store in &stores {
+        claim_all(store, &many()).await;
+    }
+    let before = log.text().len();
+    for _ in 0..3 {
+        let holds = many();
+        let rivals: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+        let (one, other) = tokio::join!(
+            claim_all(&stores[0], &holds),
+            claim_all(&stores[1], &rivals),
+        );
+        for claims in one.into_iter().zip(other) {
+            let in_flight = Ok(Claim::in_flight(request()));
+            let is_won_once =
+                claims == (Ok(won(1)), in_flight.clone()) || claims == (in_flight, Ok(won(1)));
+            assert!(is_won_once, "{claims:?}");
+        }
+        tokio::join!(
+            complete_all(&stores[0], &holds),
+            complete_all(&stores[1], &rivals),
+        );
+    }
+    let text = log.text();
+    let given_up = text[before..].contains("a statement for several keys failed");
+    assert!(!given_up, "{}", &text[before..]);
 }
 
 /// 64 clients, of which one uses a key that another session is writing, and one has a run whose record is locked.

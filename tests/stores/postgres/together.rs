@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use idempotency::{
     PostgresStore, Store,
     store::{Claim, Hold, IfOwner, StoreErrorKind},
@@ -117,6 +117,41 @@ async fn each_step_of_a_statement_gets_what_its_own_row_says() {
         let absent = store.inspect(&absent.id).await;
         assert_eq!(absent.ok(), Some(None));
     }
+}
+
+/// 30 outcomes that are too long for one statement. 17 of them are not.
+#[tokio::test]
+async fn a_statement_carries_a_mebibyte_at_most() {
+    let Some((trips, options)) = counted().await else {
+        return;
+    };
+    let pool = PgPoolOptions::new().max_connections(1);
+    let store = PostgresStore::new(pool.connect_lazy_with(options));
+    let outcome = Bytes::from(vec![7; 60 << 10]);
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        let holds = many();
+        claim_all(&store, &holds).await;
+        trips.store(0, Ordering::SeqCst);
+        let completions = holds
+            .iter()
+            .map(|hold| store.complete(hold, outcome.clone()));
+        for completed in join_all(completions).await {
+            assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
+        }
+        let completed = trips.swap(0, Ordering::SeqCst);
+        let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+        for claimed in claim_all(&store, &retries).await {
+            assert!(matches!(claimed, Ok(Claim::Completed { .. })));
+        }
+        let replayed = trips.swap(0, Ordering::SeqCst);
+        for looked in join_all(holds.iter().map(|hold| store.inspect(&hold.id))).await {
+            assert!(matches!(looked, Ok(Some(_))), "{looked:?}");
+        }
+        counted.push((completed, replayed, trips.load(Ordering::SeqCst)));
+    }
+    // Two go alone. The others are completed in two statements, and read in one, after which 13 go alone.
+    assert_eq!(counted.iter().min(), Some(&(4, 16, 16)), "{counted:?}");
 }
 
 /// It is replayed, and read, whatever goes on beside it.
@@ -246,4 +281,28 @@ async fn a_waiter_elsewhere_is_woken_by_a_completion_among_many() {
     paused.resume();
     let replay = claim(&waiting, &hold_on(holds[7].id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+}
+
+/// Its request may have been dropped, or its runtime may not be driven.
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
+#[tokio::test]
+async fn a_waiter_is_woken_though_the_completion_is_not_polled_any_more() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let holds = many();
+    claim_all(&store, &holds).await;
+    let mut subscription = store.subscribe(&holds[7].id);
+    let paused = PausedTime::pause();
+    let completions = holds.iter().map(|hold| store.complete(hold, BOOKED));
+    let mut completions: Vec<_> = completions.collect();
+    for completion in &mut completions {
+        assert!(completion.now_or_never().is_none());
+    }
+    let forgotten = completions.remove(7);
+    for completed in join_all(completions).await {
+        assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
+    }
+    subscription.changed().await;
+    paused.resume();
+    drop(forgotten);
 }

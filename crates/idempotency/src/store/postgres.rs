@@ -152,13 +152,15 @@ impl PostgresStore {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let connections = Arc::new(Connections::beside(pool));
+        let wakeups = Wakeups::default();
+        let completions = Completions::new(Arc::clone(&connections), wakeups.clone());
         Self(Arc::new(Shared {
             claims: Lane::new(Claims::new(Arc::clone(&connections))),
-            completions: Lane::new(Completions::new(Arc::clone(&connections))),
+            completions: Lane::new(completions),
             looks: Lane::new(Looks::new(Arc::clone(&connections))),
             connections,
             identity: Identity::default(),
-            wakeups: Wakeups::default(),
+            wakeups,
             listener: Listener::new(),
         }))
     }
@@ -261,11 +263,7 @@ impl Store for PostgresStore {
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         check_length(&outcome, MAX_OUTCOME)?;
-        let stored = self.store_outcome(hold, &outcome).await?;
-        if matches!(stored, IfOwner::Done(_)) {
-            self.0.wakeups.wake(&hold.id);
-        }
-        Ok(stored)
+        self.store_outcome(hold, &outcome).await
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {

@@ -10,8 +10,8 @@ use super::{
     PostgresStore,
     connections::{Apart, Attempt, Connections},
     error::store_error,
-    lane::{Sent, Together},
-    records::{Found, MAX_TOGETHER_OUTCOME, by_id, microseconds},
+    lane::{MAX_TOGETHER_BYTES, Sent, Together},
+    records::{Found, MAX_TOGETHER_OUTCOME, by_id, microseconds, rows},
     statements,
 };
 use crate::{
@@ -21,14 +21,15 @@ use crate::{
 };
 
 /// [`statements::CLAIM`] for many keys. It waits for another session's uncommitted record only for a moment, because the
-/// others wait with it. The records of all are taken in the order of their ids, so that two such statements do not wait for
-/// each other.
+/// others wait with it: about as long as the server may take to commit. The records of all are taken in the order of their
+/// ids, so that two such statements do not wait for each other. It leaves out the long outcomes, and all that are too long
+/// together.
 ///
 /// The offset keeps the lookups apart from the rest: each is one of a single id, whatever the server believes the size of
 /// the table to be.
 const CLAIM_TOGETHER: &str = "
     with clock as materialized (
-        select clock_timestamp() as now, set_config('lock_timeout', '50ms', true)
+        select clock_timestamp() as now, set_config('lock_timeout', $10, true)
     ),
     asked as materialized (
         select *
@@ -56,8 +57,14 @@ const CLAIM_TOGETHER: &str = "
     )
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
         expires_at <= now as expired, coalesce(lease_until <= now, false) as lapsed, awaited, spent
-    from (select * from found union all select * from taken) as record, clock
-    where coalesce(octet_length(outcome), 0) <= $8
+    from clock, (
+        select *, sum(length) over (order by length, id rows unbounded preceding) as total
+        from (
+            select *, coalesce(octet_length(outcome), 0) as length
+            from (select * from found union all select * from taken) as record
+        ) as record
+    ) as record
+    where length <= $8 and total <= $9
 ";
 
 /// How long a key goes alone after its claim has met a lock, unless a claim meets none before that.
@@ -123,7 +130,16 @@ impl Together for Claims {
     type Step = ClaimStep;
     type Done = First;
 
-    async fn send(&self, steps: &[ClaimStep], deadline: Instant) -> Sent<First> {
+    fn bytes(_: &ClaimStep) -> usize {
+        0
+    }
+
+    async fn send(
+        &self,
+        steps: &[ClaimStep],
+        deadline: Instant,
+        patience: Duration,
+    ) -> Sent<First> {
         let holds = || steps.iter().map(|step| &step.hold);
         let fingerprints = steps.iter().map(|step| step.fingerprint.as_bytes());
         let statement = query(CLAIM_TOGETHER)
@@ -150,7 +166,9 @@ impl Together for Claims {
             )
             .bind(holds().map(|hold| hold.labels.route()).collect::<Vec<_>>())
             .bind(holds().map(|hold| hold.labels.label()).collect::<Vec<_>>())
-            .bind(MAX_TOGETHER_OUTCOME);
+            .bind(MAX_TOGETHER_OUTCOME)
+            .bind(rows(MAX_TOGETHER_BYTES))
+            .bind(format!("{}ms", patience.as_millis()));
         let rows = self.connections.run_together(statement, deadline).await;
         if matches!(rows, Err(Apart::Locked | Apart::Undone)) {
             // It is not known which of them it is, so each proves by itself that it harms no others.

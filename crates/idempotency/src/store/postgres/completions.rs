@@ -1,6 +1,9 @@
 //! Completions: alone, or of many keys at once.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use sqlx::query;
@@ -16,7 +19,7 @@ use super::{
 };
 use crate::{
     record::{RecordId, Token},
-    store::{Hold, IfOwner, StoreError},
+    store::{Hold, IfOwner, StoreError, Wakeups},
 };
 
 /// [`statements::COMPLETE`] for many keys. Each row is completed if it is its owner's, as there. It leaves out what another
@@ -52,6 +55,7 @@ const COMPLETE_TOGETHER: &str = "
 
 pub(super) struct Completions {
     connections: Arc<Connections>,
+    wakeups: Wakeups,
 }
 
 pub(super) struct Completion {
@@ -62,8 +66,11 @@ pub(super) struct Completion {
 }
 
 impl Completions {
-    pub(super) const fn new(connections: Arc<Connections>) -> Self {
-        Self { connections }
+    pub(super) const fn new(connections: Arc<Connections>, wakeups: Wakeups) -> Self {
+        Self {
+            connections,
+            wakeups,
+        }
     }
 }
 
@@ -71,7 +78,16 @@ impl Together for Completions {
     type Step = Completion;
     type Done = IfOwner<SystemTime>;
 
-    async fn send(&self, steps: &[Completion], deadline: Instant) -> Sent<IfOwner<SystemTime>> {
+    fn bytes(step: &Completion) -> usize {
+        step.outcome.len()
+    }
+
+    async fn send(
+        &self,
+        steps: &[Completion],
+        deadline: Instant,
+        _: Duration,
+    ) -> Sent<IfOwner<SystemTime>> {
         // Of one key, only the first: a statement can change a row once.
         let is_first = |(index, step): &(usize, &Completion)| {
             !steps[..*index].iter().any(|other| other.id == step.id)
@@ -94,6 +110,8 @@ impl Together for Completions {
             .bind(firsts().map(|it| &it.outcome[..]).collect::<Vec<_>>());
         let rows = self.connections.run_together(statement, deadline).await?;
         let mut rows = by_id(&rows);
+        // Not in the tasks of the callers, which may have left, or may not run for a while.
+        rows.keys().for_each(|id| self.wakeups.wake(id));
         let completed = |step: &Completion| {
             let expires_at = time(rows.remove(&step.id)?, 1);
             Some(expires_at.map(IfOwner::Done).map_err(store_error))
@@ -139,7 +157,10 @@ impl PostgresStore {
                 .bind(outcome.as_ref())
         });
         match rows.await?.first() {
-            Some(row) => Ok(IfOwner::Done(time(row, 0).map_err(store_error)?)),
+            Some(row) => {
+                self.0.wakeups.wake(&hold.id);
+                Ok(IfOwner::Done(time(row, 0).map_err(store_error)?))
+            }
             None => Ok(IfOwner::NotOwner),
         }
     }

@@ -1,10 +1,12 @@
 //! Sends together what arrives while a statement is under way.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+mod queue;
 
-use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Id},
     sync::oneshot,
     task::yield_now,
     time::{Instant, timeout_at},
@@ -12,6 +14,9 @@ use tokio::{
 
 use super::connections::{Apart, Attempt, silence};
 use crate::StoreError;
+use queue::{Queue, Waiting};
+
+pub(super) use queue::MAX_TOGETHER_BYTES;
 
 /// Steps of one kind, each on a key of its own, that one statement can do together.
 pub(super) trait Together: Send + Sync + 'static {
@@ -19,11 +24,15 @@ pub(super) trait Together: Send + Sync + 'static {
     /// What a step finds or leaves.
     type Done: Send + 'static;
 
-    /// Does these steps in one statement.
+    /// How much a step adds to its statement.
+    fn bytes(step: &Self::Step) -> usize;
+
+    /// Does these steps in one statement. It waits for another session's lock no longer than the patience, if at all.
     fn send(
         &self,
         steps: &[Self::Step],
         deadline: Instant,
+        patience: Duration,
     ) -> impl Future<Output = Sent<Self::Done>> + Send;
 }
 
@@ -31,7 +40,7 @@ pub(super) trait Together: Send + Sync + 'static {
 pub(super) type Sent<T> = Result<Vec<Option<Result<T, StoreError>>>, Apart>;
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
-/// [`TURNS`] statements are go together in the next one.
+/// [`TURNS`](queue::TURNS) statements are go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.
@@ -39,24 +48,7 @@ pub(super) struct Lane<T: Together>(Arc<Shared<T>>);
 
 struct Shared<T: Together> {
     together: T,
-    state: Mutex<State<T>>,
-}
-
-struct State<T: Together> {
-    /// The turns that are under way, the earliest first.
-    turns: Vec<u64>,
-    /// The number of the last turn, or of the last step that waits.
-    last: u64,
-    waiting: VecDeque<Waiting<T>>,
-}
-
-/// A step that waits for its turn. Its caller has left if the reply's receiver is gone.
-struct Waiting<T: Together> {
-    number: u64,
-    step: T::Step,
-    deadline: Instant,
-    reply: oneshot::Sender<Reply<T>>,
-    runtime: Handle,
+    queue: Mutex<Queue<T>>,
 }
 
 enum Reply<T: Together> {
@@ -79,26 +71,11 @@ enum Joined<T: Together> {
     Alone(Option<Turn<T>>, Attempt),
 }
 
-/// How long a step waits for the statements that are under way. After that the next one goes too: a network may have
-/// dropped them, their keys may be locked, or their tasks may stand behind a handler that blocks its thread.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// How many statements are under way at most. While one waits for its commit, the server works on the other. With more,
-/// fewer steps would share a statement.
-const TURNS: usize = 2;
-
-/// More would make the first of them wait for the last one without saving much of a commit's cost.
-const MAX_TOGETHER: usize = 64;
-
 impl<T: Together> Lane<T> {
     pub(super) fn new(together: T) -> Self {
         Self(Arc::new(Shared {
             together,
-            state: Mutex::new(State {
-                turns: Vec::new(),
-                last: 0,
-                waiting: VecDeque::new(),
-            }),
+            queue: Mutex::default(),
         }))
     }
 
@@ -130,26 +107,18 @@ impl<T: Together> Lane<T> {
     /// Waits until the step has been done with others, or has to go alone.
     async fn join(&self, step: impl FnOnce() -> T::Step) -> Result<Joined<T>, StoreError> {
         let attempt = Attempt::first();
-        let (number, mut replied) = {
-            let mut state = self.0.state.lock();
-            if state.turns.len() < TURNS {
-                let turn = self.0.turn(&mut state);
+        let (number, mut patient_until, mut replied) = {
+            let mut queue = self.0.queue.lock();
+            if queue.has_turn() {
+                let turn = self.0.turn(&mut queue);
                 return Ok(Joined::Alone(Some(turn), attempt));
             }
             let (reply, replied) = oneshot::channel();
-            let number = state.next_number();
-            state.waiting.push_back(Waiting {
-                number,
-                step: step(),
-                deadline: attempt.deadline(),
-                reply,
-                runtime: Handle::current(),
-            });
-            (number, replied)
+            let number = queue.push(step(), attempt.deadline(), reply);
+            (number, Instant::now() + queue.patience(), replied)
         };
         loop {
-            let patience = attempt.deadline().min(Instant::now() + PATIENCE);
-            match timeout_at(patience, &mut replied).await {
+            match timeout_at(attempt.deadline().min(patient_until), &mut replied).await {
                 Ok(Ok(Reply::Done(done))) => return Ok(Joined::Done(done)),
                 Ok(Ok(Reply::Turn(turn))) => return Ok(Joined::Alone(Some(turn), attempt)),
                 Ok(Ok(Reply::Apart(apart))) => {
@@ -161,86 +130,79 @@ impl<T: Together> Lane<T> {
                     return Ok(Joined::Alone(None, attempt.together(lost)?));
                 }
                 Err(_) if Instant::now() >= attempt.deadline() => return Err(silence()),
-                Err(_) => self.0.overtake(number),
+                Err(_) => patient_until = self.0.overtake(number),
             }
         }
     }
 }
 
 impl<T: Together> Shared<T> {
-    fn turn(self: &Arc<Self>, state: &mut State<T>) -> Turn<T> {
-        let number = state.next_number();
-        state.turns.push(number);
+    fn turn(self: &Arc<Self>, queue: &mut Queue<T>) -> Turn<T> {
         Turn {
             lane: Arc::clone(self),
-            number,
+            number: queue.begin_turn(),
         }
     }
 
-    /// Begins the next turn beside those that are under way, if this step still waits. It takes the place of the earliest
-    /// one.
-    fn overtake(self: &Arc<Self>, number: u64) {
-        let mut state = self.state.lock();
-        if state.waiting.iter().any(|waiting| waiting.number == number) {
-            let next = state.take();
-            // Steps wait only while all turns are taken.
-            state.turns.remove(0);
-            let turn = self.turn(&mut state);
-            drop(state);
-            go(next, turn);
-        }
-    }
-
-    /// Ends a turn, and begins the next one if steps are waiting. Returns whether that has woken a task.
-    fn pass_on(self: &Arc<Self>, ended: u64) -> bool {
-        let mut state = self.state.lock();
-        let Some(index) = state.turns.iter().position(|turn| *turn == ended) else {
-            // It has ended before, or was overtaken.
-            return false;
+    /// Begins the next turn in place of the earliest one, if this step still waits and no task is about to take it. Returns
+    /// how long the step waits after that.
+    fn overtake(self: &Arc<Self>, number: u64) -> Instant {
+        let mut queue = self.queue.lock();
+        let runtime = match queue.late(number) {
+            Ok(runtime) => runtime,
+            Err(patient_until) => return patient_until,
         };
-        state.turns.remove(index);
-        let next = state.take();
-        if next.is_empty() {
+        queue.end_earliest_turn();
+        let patient_until = Instant::now() + queue.patience();
+        self.call(queue, &runtime);
+        patient_until
+    }
+
+    /// Ends a turn, and begins the next one if steps are waiting. Returns whether it has.
+    fn pass_on(self: &Arc<Self>, ended: u64) -> bool {
+        let mut queue = self.queue.lock();
+        // It may have ended before, or was overtaken.
+        if !queue.end_turn(ended) {
             return false;
         }
-        let turn = self.turn(&mut state);
-        drop(state);
-        go(next, turn);
-        true
-    }
-}
-
-impl<T: Together> State<T> {
-    const fn next_number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// The steps that go next. They are of one runtime: another one may not be driven for a while.
-    fn take(&mut self) -> Vec<Waiting<T>> {
-        let (mut next, mut others) = (Vec::new(), VecDeque::new());
-        let mut runtime = None;
-        for waiting in mem::take(&mut self.waiting) {
-            if waiting.reply.is_closed() {
-                continue;
-            }
-            let its_runtime = waiting.runtime.id();
-            if next.len() < MAX_TOGETHER && *runtime.get_or_insert(its_runtime) == its_runtime {
-                next.push(waiting);
-            } else {
-                others.push_back(waiting);
-            }
+        let next = queue.next();
+        let begins = next.is_some();
+        if let Some(runtime) = next {
+            self.call(queue, &runtime);
         }
-        self.waiting = others;
-        next
+        begins
+    }
+
+    /// Begins a turn for the steps that wait in this runtime, with a task to take them.
+    fn call(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<T>>, runtime: &Handle) {
+        queue.call(runtime.id());
+        let turn = self.turn(&mut queue);
+        // A runtime that has ended drops the task at once, and the turn with it.
+        drop(queue);
+        runtime.spawn(go(turn, runtime.id()));
+    }
+
+    /// Takes steps that wait in this runtime. Others of it may have waited for that.
+    fn take(self: &Arc<Self>, runtime: Id) -> Vec<Waiting<T>> {
+        let mut queue = self.queue.lock();
+        let taken = queue.take(runtime);
+        if queue.has_turn()
+            && let Some(runtime) = queue.next()
+        {
+            self.call(queue, &runtime);
+        }
+        taken
     }
 }
 
-/// Lets these steps go: one in the task of its caller, several in a new task.
-fn go<T: Together>(mut next: Vec<Waiting<T>>, turn: Turn<T>) {
+/// Lets the steps go that wait in this runtime: one in the task of its caller, several in this task.
+///
+/// They wait until this task begins, and are not part of it before. It may stand behind a handler that blocks its thread;
+/// then one of them [overtakes](Shared::overtake) it.
+async fn go<T: Together>(turn: Turn<T>, runtime: Id) {
+    let mut next = turn.lane.take(runtime);
     if next.len() > 1 {
-        let runtime = next[0].runtime.clone();
-        runtime.spawn(go_together(next, turn));
+        go_together(next, turn).await;
     } else if let Some(alone) = next.pop() {
         // If its caller has left, the reply is dropped, and the turn with it.
         drop(alone.reply.send(Reply::Turn(turn)));
@@ -255,8 +217,10 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
         .into_iter()
         .map(|waiting| (waiting.step, waiting.reply))
         .unzip();
-    match turn.lane.together.send(&steps, deadline).await {
+    let (patience, began) = (turn.lane.queue.lock().patience(), Instant::now());
+    match turn.lane.together.send(&steps, deadline, patience).await {
         Ok(done) => {
+            turn.lane.queue.lock().note_time(began.elapsed());
             for (reply, done) in replies.into_iter().zip(done) {
                 drop(reply.send(done.map_or(Reply::Apart(Apart::Undone), Reply::Done)));
             }
@@ -270,7 +234,7 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
 }
 
 impl<T: Together> Turn<T> {
-    /// Ends it. The task that this wakes may wait for this very thread, which a handler may block next.
+    /// Ends it. The task that this spawns may wait for this very thread, which a handler may block next.
     async fn end(self) {
         if self.lane.pass_on(self.number) {
             yield_now().await;

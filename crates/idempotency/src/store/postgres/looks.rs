@@ -1,6 +1,6 @@
 //! Reads of records: alone, or of many keys at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Row, query};
 use tokio::time::Instant;
@@ -9,8 +9,8 @@ use super::{
     PostgresStore,
     connections::{Attempt, Connections, Retry},
     error::store_error,
-    lane::{Sent, Together},
-    records::{MAX_TOGETHER_OUTCOME, by_id, whole_record},
+    lane::{MAX_TOGETHER_BYTES, Sent, Together},
+    records::{MAX_TOGETHER_OUTCOME, by_id, rows, whole_record},
 };
 use crate::{
     StoreError,
@@ -30,21 +30,29 @@ const FIND: &str = "
 ";
 
 /// [`FIND`] for many keys. Each that it looks at has a row, which says whether there is a record. It leaves out the long
-/// ones.
+/// outcomes, and all that are too long together.
 const FIND_TOGETHER: &str = "
     with writable as (
         update idempotency_records set awaited = awaited where false
     )
-    select asked.id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
-        created_at, completed_at, route, label, record.id is not null as is_there
-    from unnest($1) as asked (id)
-    left join lateral (
-        select *
-        from idempotency_records
-        where id = asked.id and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
-        offset 0
-    ) as record on true
-    where coalesce(octet_length(outcome), 0) <= $2
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+        created_at, completed_at, route, label, is_there
+    from (
+        select *, sum(length) over (order by length, id rows unbounded preceding) as total
+        from (
+            select asked.id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+                created_at, completed_at, route, label, record.id is not null as is_there,
+                coalesce(octet_length(outcome), 0) as length
+            from unnest($1) as asked (id)
+            left join lateral (
+                select *
+                from idempotency_records
+                where id = asked.id and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
+                offset 0
+            ) as record on true
+        ) as looked
+    ) as looked
+    where length <= $2 and total <= $3
 ";
 
 pub(super) struct Looks {
@@ -61,9 +69,21 @@ impl Together for Looks {
     type Step = RecordId;
     type Done = Option<Record>;
 
-    async fn send(&self, steps: &[RecordId], deadline: Instant) -> Sent<Option<Record>> {
+    fn bytes(_: &RecordId) -> usize {
+        0
+    }
+
+    async fn send(
+        &self,
+        steps: &[RecordId],
+        deadline: Instant,
+        _: Duration,
+    ) -> Sent<Option<Record>> {
         let ids: Vec<_> = steps.iter().map(|id| &id.as_bytes()[..]).collect();
-        let statement = query(FIND_TOGETHER).bind(ids).bind(MAX_TOGETHER_OUTCOME);
+        let statement = query(FIND_TOGETHER)
+            .bind(ids)
+            .bind(MAX_TOGETHER_OUTCOME)
+            .bind(rows(MAX_TOGETHER_BYTES));
         let rows = self.connections.run_together(statement, deadline).await?;
         let rows = by_id(&rows);
         let found = |id| {
