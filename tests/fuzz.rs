@@ -1,5 +1,5 @@
 //! Functions over bytes, each of which panics where a promise is broken. `tests/fuzzed` gives them the files of `tests/fuzz/corpus` and what
-//! it makes of them; `fuzz/` has programs for cargo-fuzz that call the same functions.
+//! it makes of them; `fuzz/cargo/` has programs for cargo-fuzz that call the same functions.
 
 pub mod exact_json;
 pub mod http;
