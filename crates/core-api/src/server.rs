@@ -233,6 +233,8 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let mut background = JoinSet::new();
         if let Some((watch, mut hangups)) = self.tokens {
+            let reading = watch.clone();
+            background.spawn(async move { reading.report_overdue_reads().await });
             background.spawn(async move {
                 loop {
                     hangups.next().await;
