@@ -40,7 +40,7 @@ const CORE_API: &[Layer] = &[
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error", "supervised"]),
     ("health", &["app", "error"]),
-    ("metrics", &["error"]),
+    ("metrics", &["app", "error"]),
     (
         "admin",
         &[
@@ -105,13 +105,25 @@ const CORE_API: &[Layer] = &[
     (
         "check_command",
         &[
-            "config", "database", "keys", "logging", "progress", "server", "tokens",
+            "config",
+            "database",
+            "keys",
+            "logging",
+            "progress",
+            "server",
+            "tokens",
         ],
     ),
     (
         "keys_command",
         &[
-            "config", "database", "keys", "logging", "progress", "server",
+            "config",
+            "database",
+            "keys",
+            "logging",
+            "progress",
+            "server",
+            "shutdown",
         ],
     ),
 ];

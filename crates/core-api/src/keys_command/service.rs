@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::source::Changed;
 use crate::{
     config::{KeyFilter, KeyStore, ServiceUrl, ShowKey},
-    keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, View, WantedPhase, escaped},
+    keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, UNREADABLE, View, WantedPhase, escaped},
 };
 
 /// The service, and the token of whoever asks.
@@ -170,9 +170,13 @@ impl Service {
                 if reply.is_unknown_key() {
                     return Ok(Outcome::NotFound.into());
                 }
-                let shown: Shown = reply.ok()?.json()?;
-                whole = shown.summary.id;
-                shown.summary.version
+                if reply.is_unreadable_key() && matches!(change, Change::Erase) {
+                    UNREADABLE.to_owned()
+                } else {
+                    let shown: Shown = reply.ok()?.json()?;
+                    whole = shown.summary.id;
+                    shown.summary.version
+                }
             }
         };
         let (verb, even_if_running, body) = match change {
@@ -313,9 +317,16 @@ impl Reply {
 
     /// Whether the service has such a route, and no such key.
     fn is_unknown_key(&self) -> bool {
+        self.head.status == StatusCode::NOT_FOUND && self.has_code("key_not_found")
+    }
+
+    fn is_unreadable_key(&self) -> bool {
+        self.head.status == StatusCode::INTERNAL_SERVER_ERROR && self.has_code("key_unreadable")
+    }
+
+    fn has_code(&self, code: &str) -> bool {
         let problem = serde_json::from_slice::<Problem>(&self.body);
-        self.head.status == StatusCode::NOT_FOUND
-            && problem.is_ok_and(|problem| problem.code == "key_not_found")
+        problem.is_ok_and(|problem| problem.code == code)
     }
 
     /// Why it refused.
