@@ -186,8 +186,9 @@ impl Server {
             },
             limits: ConnectionLimits {
                 connections: size(limits.max_connections),
-                header_bytes: size(limits.max_header_bytes),
+                header_bytes: limits.max_header_bytes,
                 idle: limits.idle_timeout,
+                body: limits.body_timeout,
             },
             stop_timeout: limits.stop_timeout,
             supervised,

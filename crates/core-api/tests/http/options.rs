@@ -44,6 +44,7 @@ fn help_lists_every_option_and_its_variable() {
         "max-header-bytes",
         "max-body-bytes",
         "idle-timeout",
+        "body-timeout",
         "stop-timeout",
     ] {
         assert!(help.contains(&format!("--{option}")), "{option}: {help}");
