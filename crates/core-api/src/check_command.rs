@@ -54,6 +54,11 @@ fn check_tokens(config: &Config, found: &mut Verification) {
             ServerError::ProtectHealth.to_string(),
             "give --tokens, or leave --protect-health out",
         ),
+        None if config.protect_docs => found.problem(
+            CHECK,
+            ServerError::ProtectDocs.to_string(),
+            "give --tokens, or leave --protect-docs out",
+        ),
         None if config.listen.ip().is_loopback() => {
             found.ok(CHECK, "the service is open, to this machine only");
         }

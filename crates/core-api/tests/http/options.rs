@@ -35,6 +35,7 @@ fn help_lists_every_option_and_its_variable() {
         "idempotency-store-limit",
         "tokens",
         "protect-health",
+        "protect-docs",
         "cors-origin",
         "secret-file",
         "fault-injection",
