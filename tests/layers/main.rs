@@ -14,6 +14,7 @@ const CORE_API: &[Layer] = &[
     ("booking", &[]),
     ("connections", &[]),
     ("secret", &[]),
+    ("sent_token", &[]),
     ("tokens", &["secret"]),
     ("keys", &["secret"]),
     ("config", &["keys", "secret", "tokens"]),
@@ -40,7 +41,7 @@ const CORE_API: &[Layer] = &[
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error", "supervised"]),
     ("health", &["app", "error"]),
-    ("metrics", &["error"]),
+    ("metrics", &["app", "error"]),
     (
         "admin",
         &[
@@ -105,13 +106,27 @@ const CORE_API: &[Layer] = &[
     (
         "check_command",
         &[
-            "config", "database", "keys", "logging", "progress", "server", "tokens",
+            "config",
+            "database",
+            "keys",
+            "logging",
+            "progress",
+            "sent_token",
+            "server",
+            "tokens",
         ],
     ),
     (
         "keys_command",
         &[
-            "config", "database", "keys", "logging", "progress", "server",
+            "config",
+            "database",
+            "keys",
+            "logging",
+            "progress",
+            "sent_token",
+            "server",
+            "shutdown",
         ],
     ),
 ];

@@ -3,6 +3,7 @@
 //! A subject that is not an operator sees only its own keys, as it sees only its own bookings: one subject cannot tell whether another
 //! has used a key.
 
+mod if_match;
 mod input;
 mod list;
 mod named;
@@ -13,8 +14,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{HeaderMap, header},
+    extract::{DefaultBodyLimit, State},
+    http::header,
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -33,6 +34,7 @@ use crate::{
     error::ApiError,
     keys::{self, Asked, Change, Filter, Found, KeyId, Outcome, Position, Shown, UnderWay, Who},
 };
+use if_match::IfMatch;
 use input::{ChangeQuery, KeyPath, Listing, ResolveBody, ShowQuery};
 use list::{Filtered, Wanted};
 use turns::Turns;
@@ -58,7 +60,11 @@ pub(crate) fn routes() -> Router<App> {
     Router::new()
         .merge(reads)
         .route("/admin/keys/{id}/release", post(release_key))
-        .route("/admin/keys/{id}/resolve", post(resolve_key))
+        .route(
+            "/admin/keys/{id}/resolve",
+            // A response may be longer than the request for it was.
+            post(resolve_key).layer(DefaultBodyLimit::max(input::MAX_RESOLVE)),
+        )
         .route("/admin/keys/{id}/erase", post(erase_key))
         .route("/admin/keys/purge", post(purge::purge_keys))
 }
@@ -144,10 +150,11 @@ async fn show_key(
     };
     let record = match within(KEY_TIMEOUT, read).await {
         // Its owner is not known.
-        Err(ApiError::Store(error))
-            if error.kind() == StoreErrorKind::Unreadable && !caller.is_operator() =>
-        {
-            return Err(ApiError::UnknownKey);
+        Err(ApiError::Store(error)) if error.kind() == StoreErrorKind::Unreadable => {
+            return Err(match caller.is_operator() {
+                true => ApiError::UnreadableKey(error),
+                false => ApiError::UnknownKey,
+            });
         }
         read => read?,
     };
@@ -183,16 +190,9 @@ async fn release_key(
     caller: Caller,
     id: KeyPath,
     ChangeQuery { even_if_running }: ChangeQuery,
-    headers: HeaderMap,
+    seen: IfMatch,
 ) -> Result<Response, ApiError> {
-    change(
-        app,
-        caller,
-        id,
-        &headers,
-        Change::Release { even_if_running },
-    )
-    .await
+    change(app, caller, id, seen, Change::Release { even_if_running }).await
 }
 
 /// `POST /admin/keys/{id}/resolve`
@@ -201,14 +201,14 @@ async fn resolve_key(
     caller: Caller,
     id: KeyPath,
     ChangeQuery { even_if_running }: ChangeQuery,
-    headers: HeaderMap,
+    seen: IfMatch,
     ResolveBody(prepared): ResolveBody,
 ) -> Result<Response, ApiError> {
     let change_to = Change::Resolve {
         prepared,
         even_if_running,
     };
-    change(app, caller, id, &headers, change_to).await
+    change(app, caller, id, seen, change_to).await
 }
 
 /// `POST /admin/keys/{id}/erase`
@@ -216,28 +216,24 @@ async fn erase_key(
     app: State<App>,
     caller: Caller,
     id: KeyPath,
-    headers: HeaderMap,
+    seen: IfMatch,
 ) -> Result<Response, ApiError> {
-    change(app, caller, id, &headers, Change::Erase).await
+    change(app, caller, id, seen, Change::Erase).await
 }
 
 async fn change(
     State(app): State<App>,
     caller: Caller,
     KeyPath(id): KeyPath,
-    headers: &HeaderMap,
+    IfMatch(seen): IfMatch,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let seen = headers.get(header::IF_MATCH).ok_or(ApiError::NothingSeen)?;
-    let seen = seen
-        .to_str()
-        .unwrap_or_default()
-        .trim_matches('"')
-        .to_owned();
     let who = who(&caller);
     let changes = app.changes.clone();
-    let changing =
-        async move { keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await };
+    let changing = async move {
+        let seen: Vec<_> = seen.iter().map(String::as_str).collect();
+        keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await
+    };
     match under_way(&changes, changing).await? {
         Outcome::Done => Ok(Json(serde_json::json!({"result": "done"})).into_response()),
         Outcome::Changed => Err(ApiError::KeyChanged),

@@ -40,8 +40,8 @@ pub(crate) fn to_use_bookings(method: &Method) -> Role {
     }
 }
 
-/// For the routes for orchestrators.
-pub(crate) fn to_probe(_: &Method) -> Role {
+/// For the routes for orchestrators, and for the description of the service.
+pub(crate) fn with_any_role(_: &Method) -> Role {
     Role::Viewer
 }
 

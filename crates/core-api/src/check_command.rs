@@ -13,6 +13,7 @@ use crate::{
     database::{self, Opened},
     keys, logging,
     progress::Progress,
+    sent_token,
     server::ServerError,
     tokens::Tokens,
 };
@@ -23,14 +24,15 @@ pub(crate) async fn run(asked: &Check) -> Result<bool, String> {
     logging::start(asked.config.log_format);
     drop(ring::default_provider().install_default());
     let mut found = Verification::new();
+    let token = sent_token::authorization(asked.token_file.as_deref())?;
     if asked.running {
-        address::check_running(asked.config.listen, &mut found).await;
+        address::check_running(asked.config.listen, token, &mut found).await;
         return print::found(&found, asked.json);
     }
     check_tokens(&asked.config, &mut found);
     let mut progress = Progress::new();
     progress.begin("asking the address of the service");
-    let address = address::check(asked.config.listen, &mut found).await;
+    let address = address::check(asked.config.listen, token, &mut found).await;
     progress.begin("asking the databases; a file is read as a whole");
     check_databases(&asked.config, address, &mut found).await;
     print::found(&found, asked.json)
@@ -51,6 +53,11 @@ fn check_tokens(config: &Config, found: &mut Verification) {
             CHECK,
             ServerError::ProtectHealth.to_string(),
             "give --tokens, or leave --protect-health out",
+        ),
+        None if config.protect_docs => found.problem(
+            CHECK,
+            ServerError::ProtectDocs.to_string(),
+            "give --tokens, or leave --protect-docs out",
         ),
         None if config.listen.ip().is_loopback() => {
             found.ok(CHECK, "the service is open, to this machine only");

@@ -117,6 +117,11 @@ pub struct Config {
     #[arg(long, env = "CORE_API_PROTECT_HEALTH", value_parser = BoolishValueParser::new())]
     pub protect_health: bool,
 
+    /// Requires a token, of any role, for /openapi.json and /docs too. A browser sends none by itself, so it cannot open /docs then. Needs
+    /// --tokens.
+    #[arg(long, env = "CORE_API_PROTECT_DOCS", value_parser = BoolishValueParser::new())]
+    pub protect_docs: bool,
+
     /// An origin (scheme, host and port) whose pages may call the service from a browser; repeat the option, or separate several
     /// origins by commas. Without it browsers block calls from pages of other origins. * is refused: without --tokens
     /// the service has no sign-in, so any page could write bookings through the browser of a visitor who can reach the service.
@@ -205,6 +210,7 @@ mod tests {
         assert_eq!(config.secret_file, None);
         assert_eq!(config.tokens, None);
         assert!(!config.protect_health);
+        assert!(!config.protect_docs);
         assert!(!config.fault_injection);
         assert_eq!(config.log_format, None);
     }

@@ -34,10 +34,12 @@ use stream::Stream;
 pub(crate) struct ConnectionLimits {
     /// The greatest number of connections.
     pub(crate) connections: usize,
-    /// How many bytes are buffered for an HTTP/1 connection; the head of a request has to be shorter.
-    pub(crate) header_bytes: usize,
+    /// The longest head of a request. As many bytes are buffered for an HTTP/1 connection.
+    pub(crate) header_bytes: u32,
     /// How long a connection may be idle, and the head of a request may take.
     pub(crate) idle: Duration,
+    /// How long the body of a request may take.
+    pub(crate) body: Duration,
 }
 
 /// How long a connection may be idle while other clients wait for a place.
@@ -138,9 +140,10 @@ impl Connection {
         let (stream, is_blocked) = Stream::new(stream);
         let activity = Arc::new(Activity::new());
         let exchanges = Arc::clone(&activity);
+        let body_timeout = self.limits.body;
         let service = service_fn(move |request: Request<Incoming>| {
             let exchange = exchanges.begin(request.version());
-            let request = InTime::of(request, &exchange);
+            let request = InTime::of(request, &exchange, body_timeout);
             let response = router.clone().call(request.map(Body::new));
             async move {
                 let response = match response.await {
@@ -157,13 +160,14 @@ impl Connection {
             .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.idle)
-            .max_buf_size(self.limits.header_bytes);
+            .max_buf_size(usize::try_from(self.limits.header_bytes).unwrap_or(usize::MAX));
         builder
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(GRACE)
             .keep_alive_timeout(GRACE)
             .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(self.limits.header_bytes)
             .max_send_buf_size(MAX_STREAM_BUFFER);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut ticks = interval(TICK);

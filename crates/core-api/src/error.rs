@@ -27,6 +27,8 @@ pub(crate) enum ApiError {
     UnknownRoute,
     /// There is no key with this id that the caller may see.
     UnknownKey,
+    /// The record of the key cannot be read.
+    UnreadableKey(StoreError),
     /// Nothing is stored for the key that a caller asks about.
     NothingByKey,
     /// Without tokens the owner of a key is not known.
@@ -109,6 +111,13 @@ impl ApiError {
                 "key_not_found",
                 "There is no such key: it was never used, was freed, or has expired.".into(),
             ),
+            Self::UnreadableKey(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "key_unreadable",
+                "The record of this key cannot be read: it was changed, or stored with another secret or by another version. To erase its \
+                 response, send the whole id, and If-Match: \"unreadable\"."
+                    .into(),
+            ),
             Self::NothingByKey => (
                 StatusCode::NOT_FOUND,
                 "key_not_found",
@@ -173,7 +182,7 @@ impl ApiError {
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "content_too_large",
-                "The body is larger than any booking. Send a shorter one.".into(),
+                "The body is longer than this path accepts. Send a shorter one.".into(),
             ),
             Self::Invalid(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -225,7 +234,7 @@ impl ApiError {
     fn cause(&self) -> Option<Cause> {
         let error: &(dyn Error + 'static) = match self {
             Self::Database(error) => error,
-            Self::Store(error) => error,
+            Self::Store(error) | Self::UnreadableKey(error) => error,
             _ => return None,
         };
         Some(Cause(Arc::new(Unlogged {

@@ -24,9 +24,9 @@ pub(crate) async fn alive() -> Json<Value> {
 /// With a read-only server the service is not ready, although it could still list bookings: the service exists for writes,
 /// and a standby's bookings and keys may be out of date.
 ///
-/// A token file that cannot be used is reported as `"tokens": "stale"` and does not make the service unready. All services read the
+/// A token file that cannot be used, or that could not be read for ten seconds, is reported as `"tokens": "stale"` and does not make the service unready. All services read the
 /// same file, so a mistake in it would take all of them out of rotation, while each still accepts the tokens that it read before.
-/// Alert on it instead: tokens revoked since then are still accepted.
+/// Alert on it instead, or on the gauge `core_api_tokens_stale`: tokens revoked since then are still accepted.
 #[utoipa::path(
     get,
     path = "/readyz",

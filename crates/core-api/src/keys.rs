@@ -26,7 +26,7 @@ pub use id::KeyId;
 pub(crate) use id::{Found, find, find_named};
 pub(crate) use purge::{PURGED_AT_ONCE, purge};
 pub(crate) use under_way::UnderWay;
-pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of, date};
+pub(crate) use view::{Shown, ShownResponse, Summary, UNREADABLE, View, body_of, date};
 
 /// The engine over this store, the same for the service and the commands: with another namespace or secret the same key has
 /// another record.

@@ -2,6 +2,7 @@
 
 mod change;
 mod input;
+mod interrupted;
 mod print;
 mod service;
 mod show;
@@ -23,6 +24,7 @@ use crate::{
     server::ServerError,
 };
 use change::{change_chosen, change_named, named_by};
+use interrupted::unless_interrupted;
 use print::Table;
 use service::Service;
 use source::Source;
@@ -37,7 +39,8 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
             let source = open(&asked.store).await?;
             let even_if_running = asked.even_if_running;
             let change = Change::Release { even_if_running };
-            change_chosen(&source, &asked.chosen, named, &change, WantedPhase::Stuck).await
+            let phase = WantedPhase::Stuck;
+            unless_interrupted(change_chosen(&source, &asked.chosen, named, &change, phase)).await
         }
         KeysCommand::Resolve(asked) => {
             let change = resolution(asked)?;
@@ -48,16 +51,16 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
                 );
             }
             let source = open(&asked.store).await?;
-            change_named(&source, named, asked.json, &change).await
+            unless_interrupted(change_named(&source, named, asked.json, &change)).await
         }
         KeysCommand::Erase(asked) => {
             let named = named_by(&asked.chosen)?;
             let source = open(&asked.store).await?;
             let (change, phase) = (Change::Erase, WantedPhase::Completed);
-            change_chosen(&source, &asked.chosen, named, &change, phase).await
+            unless_interrupted(change_chosen(&source, &asked.chosen, named, &change, phase)).await
         }
         KeysCommand::Tail(asked) => tail::run(asked).await.map(|()| true),
-        KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
+        KeysCommand::Purge(asked) => unless_interrupted(purge(asked)).await.map(|()| true),
     }
 }
 

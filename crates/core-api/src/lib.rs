@@ -65,6 +65,7 @@ mod progress;
 mod reads;
 mod router;
 mod secret;
+mod sent_token;
 mod server;
 mod shutdown;
 mod supervised;

@@ -3,12 +3,13 @@
 use std::{sync::OnceLock, time::Duration};
 
 use axum::{
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::error::ApiError;
+use crate::{app::App, error::ApiError};
 
 /// The bounds of the histograms of durations, in seconds: from a store in memory to the store time limit of 5 seconds, and slow handlers.
 const BUCKETS: [f64; 13] = [
@@ -17,6 +18,11 @@ const BUCKETS: [f64; 13] = [
 
 /// How often samples are sorted into their buckets. Otherwise only a scrape does it.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Whether the token file is stale. It is asked for at each scrape, because the thread that reads the file may be the one that has stopped.
+const TOKENS_STALE: &str = "# HELP core_api_tokens_stale 1 while the token file cannot be read or used, so that revoked tokens stay valid\n\
+     # TYPE core_api_tokens_stale gauge\n\
+     core_api_tokens_stale ";
 
 /// The recorder of the process. Without a value another part of the program has installed a recorder, which then has these metrics too.
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -66,10 +72,14 @@ pub(crate) async fn keep_up() {
         example = json!("# TYPE idempotency_requests_total counter\nidempotency_requests_total{outcome=\"executed\"} 1\n"),
     )),
 )]
-pub(crate) async fn show_metrics() -> Response {
+pub(crate) async fn show_metrics(State(app): State<App>) -> Response {
     let Some(recorder) = recorder() else {
         return ApiError::UnknownRoute.into_response();
     };
     let format = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, format)], recorder.render()).into_response()
+    let mut shown = recorder.render();
+    if let Some(tokens) = &app.tokens {
+        shown += &format!("{TOKENS_STALE}{}\n", u8::from(tokens.is_stale()));
+    }
+    ([(header::CONTENT_TYPE, format)], shown).into_response()
 }

@@ -31,6 +31,7 @@ use crate::error::{ApiError, Problem};
         (name = "keys", description = "The records of idempotency keys."),
         (name = "health", description = "For orchestrators and monitoring."),
         (name = "documentation", description = "The description of the service."),
+        (name = "page", description = "The page to try the service in a browser."),
     ),
 )]
 struct Service;
@@ -41,13 +42,12 @@ pub(crate) fn service() -> utoipa::openapi::OpenApi {
 }
 
 /// What the description needs to know about the service.
-#[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) idempotency: &'a Idempotency,
     /// The `operationId` of each operation with keys, and its options.
     pub(crate) protected: &'a [(&'static str, Options)],
     /// Whether operations with this tag need a token.
-    pub(crate) needs_token: fn(&str) -> bool,
+    pub(crate) needs_token: &'a dyn Fn(&str) -> bool,
 }
 
 /// The description of a running service.

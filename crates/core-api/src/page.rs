@@ -29,7 +29,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/",
-    tag = "documentation",
+    tag = "page",
     responses((status = OK, description = "The page.", content_type = "text/html", body = String)),
 )]
 pub(crate) async fn show_page() -> Response {
@@ -59,7 +59,7 @@ pub(crate) enum PageFile {
 #[utoipa::path(
     get,
     path = "/page/{file}",
-    tag = "documentation",
+    tag = "page",
     params(("file" = inline(PageFile), Path, description = "The name of the file.")),
     responses((status = OK, description = "The file.", content((String = "text/javascript"), (String = "text/css")))),
 )]
@@ -83,7 +83,7 @@ pub(crate) async fn page_file(file: Result<Path<PageFile>, PathRejection>) -> Re
 #[utoipa::path(
     get,
     path = "/page/service",
-    tag = "documentation",
+    tag = "page",
     responses((
         status = OK,
         description = "The settings of the service that the page needs.",

@@ -43,12 +43,13 @@ pub(crate) fn router(app: App, access: &Access, max_body: usize) -> Router {
         .merge(access.to_bookings(booking_routes(mode)))
         .merge(access.to_keys())
         .merge(access.to_probes(probe_routes()))
-        .merge(documentation_routes())
+        .merge(access.to_documentation(documentation_routes()))
+        .merge(page_routes())
         .split_for_parts();
     let facts = Facts {
         idempotency: &app.idempotency,
         protected: &bookings::protected(mode),
-        needs_token: access.needs_token(),
+        needs_token: &|tag| access.needs_token(tag),
     };
     let document = Document::new(&api, &facts);
     let routes = routes
@@ -124,13 +125,18 @@ fn probe_routes() -> OpenApiRouter<App> {
     routes
 }
 
-/// The description of the service, which needs no token.
+/// The description of the service.
 fn documentation_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(openapi::show_openapi))
         .routes(routes!(docs::show_docs))
         .routes(routes!(docs::docs_script))
         .routes(routes!(docs::docs_style))
+}
+
+/// The page at `/`, which needs no token: its data does.
+fn page_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(page::show_page))
         .routes(routes!(page::page_file))
         .routes(routes!(page::page_service))
@@ -144,22 +150,26 @@ pub(crate) enum Access {
         tokens: Arc<Tokens>,
         /// Whether the routes for orchestrators and monitoring need a token too.
         protect_health: bool,
+        /// Whether the description of the service needs a token too.
+        protect_docs: bool,
     },
 }
 
 impl Access {
     /// Whether the operations with this tag need a token.
-    const fn needs_token(&self) -> fn(&str) -> bool {
+    fn needs_token(&self, tag: &str) -> bool {
         match self {
-            Self::Open => |_| false,
+            Self::Open => false,
             Self::Tokens {
-                protect_health: false,
+                protect_health,
+                protect_docs,
                 ..
-            } => |tag| matches!(tag, "bookings" | "keys"),
-            Self::Tokens {
-                protect_health: true,
-                ..
-            } => |tag| tag != "documentation",
+            } => match tag {
+                "bookings" | "keys" => true,
+                "health" => *protect_health,
+                "documentation" => *protect_docs,
+                _ => false,
+            },
         }
     }
 
@@ -187,7 +197,19 @@ impl Access {
             Self::Tokens {
                 tokens,
                 protect_health: true,
-            } => demanding(routes, tokens, caller::to_probe),
+                ..
+            } => demanding(routes, tokens, caller::with_any_role),
+            _ => routes,
+        }
+    }
+
+    fn to_documentation(&self, routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
+        match self {
+            Self::Tokens {
+                tokens,
+                protect_docs: true,
+                ..
+            } => demanding(routes, tokens, caller::with_any_role),
             _ => routes,
         }
     }

@@ -66,6 +66,8 @@ pub enum ServerError {
     Tokens(PathBuf, Box<dyn Error + Send + Sync>),
     /// Health requests should need a token, and there are no tokens.
     ProtectHealth,
+    /// The description of the service should need a token, and there are no tokens.
+    ProtectDocs,
     /// The process cannot listen for signals.
     Io(io::Error),
     /// Requests were still running, or their responses not stored, when the time limit for the stop expired.
@@ -166,6 +168,7 @@ impl Server {
             Some((tokens, _)) => Access::Tokens {
                 tokens: Arc::clone(tokens),
                 protect_health: config.protect_health,
+                protect_docs: config.protect_docs,
             },
         };
         let router = router(app, &access, size(limits.max_body_bytes));
@@ -186,8 +189,9 @@ impl Server {
             },
             limits: ConnectionLimits {
                 connections: size(limits.max_connections),
-                header_bytes: size(limits.max_header_bytes),
+                header_bytes: limits.max_header_bytes,
                 idle: limits.idle_timeout,
+                body: limits.body_timeout,
             },
             stop_timeout: limits.stop_timeout,
             supervised,
@@ -233,6 +237,8 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let mut background = JoinSet::new();
         if let Some((watch, mut hangups)) = self.tokens {
+            let reading = watch.clone();
+            background.spawn(async move { reading.report_overdue_reads().await });
             background.spawn(async move {
                 loop {
                     hangups.next().await;
@@ -285,10 +291,11 @@ fn size(limit: u32) -> usize {
 /// The tokens that the options name.
 fn tokens(config: &Config) -> Result<Option<(Arc<Tokens>, Hangups)>, ServerError> {
     let Some(path) = &config.tokens else {
-        if config.protect_health {
-            return Err(ServerError::ProtectHealth);
-        }
-        return Ok(None);
+        return match (config.protect_health, config.protect_docs) {
+            (true, _) => Err(ServerError::ProtectHealth),
+            (false, true) => Err(ServerError::ProtectDocs),
+            (false, false) => Ok(None),
+        };
     };
     // From the first read of the file on, a signal requests another read.
     let hangups = Hangups::listen()?;
@@ -327,6 +334,7 @@ impl fmt::Display for ServerError {
                 write!(formatter, "--tokens {path}: {error}")
             }
             Self::ProtectHealth => formatter.write_str("--protect-health: it needs --tokens"),
+            Self::ProtectDocs => formatter.write_str("--protect-docs: it needs --tokens"),
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff(within) => write!(
                 formatter,
@@ -347,7 +355,7 @@ impl Error for ServerError {
             | Self::Limit(_, error)
             | Self::Secret(_, _, error)
             | Self::Tokens(_, error) => Some(error.as_ref()),
-            Self::ProtectHealth | Self::CutOff(_) => None,
+            Self::ProtectHealth | Self::ProtectDocs | Self::CutOff(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod add;
 mod digest;
 mod file;
+mod freshness;
 mod line;
 mod role;
 mod subject;
@@ -12,14 +13,12 @@ mod watch;
 use std::{
     error::Error,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use parking_lot::RwLock;
 
+use freshness::Freshness;
 use table::Table;
 
 pub(crate) use add::New;
@@ -35,8 +34,8 @@ pub(crate) struct Tokens {
     path: PathBuf,
     /// The contents of the last valid version of the file.
     current: RwLock<Arc<Table>>,
-    /// Whether the file could not be used when it was last read, so that its current contents are not known.
-    is_stale: AtomicBool,
+    /// Whether these are the file's current contents.
+    freshness: Freshness,
 }
 
 /// The holder of a token.
@@ -67,13 +66,13 @@ impl Tokens {
         Ok(Self {
             path: path.to_owned(),
             current: RwLock::new(Arc::new(table)),
-            is_stale: AtomicBool::new(false),
+            freshness: Freshness::new(),
         })
     }
 
-    /// Whether the file could not be used when it was last read again.
+    /// Whether the file could not be used when it was last read again, or could not be read for too long.
     pub(crate) fn is_stale(&self) -> bool {
-        self.is_stale.load(Ordering::Relaxed)
+        self.freshness.is_stale()
     }
 
     /// The holder of this token, if it is valid now.

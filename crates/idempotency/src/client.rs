@@ -79,6 +79,8 @@
 //! - Problems are known by the field `Idempotency-Problem`, or by their `code` in `application/problem+json`. Where a proxy
 //!   replaces both by a page of its own, only the status is known. A page with status 200 is taken for the response.
 //! - A process that is stopped after it has looked at the time and before it sends can send a key that has expired meanwhile.
+//! - A cookie store of reqwest can change the field `Cookie` from one attempt to the next. A service that knows its callers
+//!   neither by a token nor by the name of a session cookie then takes the attempt for another request. Turn the store off, or set the field `Cookie` yourself.
 //! - The key is sent in quotes, as the draft has it. For a service that compares the bytes of the field, it is another key than
 //!   the same one without quotes.
 //! - A service at another address is another service: the client refuses to send the intent there.

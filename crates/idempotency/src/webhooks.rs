@@ -21,7 +21,7 @@
 //! | Senders | all that follow [Standard Webhooks](https://www.standardwebhooks.com) | GitHub | Stripe |
 //! | Key | the field `webhook-id` | the fields `X-GitHub-Delivery` and `X-GitHub-Hook-ID` | the member `id` of the event |
 //! | Counts of the body | all | all | all but `pending_webhooks`, which changes from one attempt to the next |
-//! | ttl | 7 days | 7 days | 30 days |
+//! | ttl | 7 days | 30 days | 30 days |
 //!
 //! In each of them a delivery without an id is refused with 400, only responses of status 2xx are stored
 //! ([`Keep::Success`]), and the fields of a signature, which differ on each attempt, do not count. A handler's other options and a
@@ -142,8 +142,12 @@ pub const STANDARD: Options = receiving(7)
 ///
 /// A redelivery has the same id and the same body. GitHub gives one id to an event for all hooks that get it, with a body for each, so
 /// `X-GitHub-Hook-ID` is part of the key: a service with a hook in the repository and one in the organization runs for both. A delivery can
-/// be requested again for three days, and the ttl is a week.
-pub const GITHUB: Options = receiving(7)
+/// be requested again for three days, on GitHub Enterprise Server for seven. A redelivery is a delivery too, so each one begins these days anew, and
+/// the ttl is 30 days.
+///
+/// The body is read whole before the handler is called, up to the limit of axum's `DefaultBodyLimit`, which is 2 MB by default. GitHub's payloads
+/// reach 25 MB, so raise the limit on this route.
+pub const GITHUB: Options = receiving(30)
     .key(github_delivery)
     .scope(|head| scope(head, "github webhooks"));
 
@@ -162,7 +166,7 @@ pub const GITHUB: Options = receiving(7)
 /// Stripe repeats the event with a new `Stripe-Signature`, and with another `pending_webhooks` once other endpoints have received
 /// it. It repeats an event for three days by itself, and for up to a month on request, and the ttl is 30 days.
 ///
-/// The body is read whole before the handler is called, up to the limit of axum's `DefaultBodyLimit`.
+/// The body is read whole before the handler is called, up to the limit of axum's `DefaultBodyLimit`, which is 2 MB by default.
 pub const STRIPE: Options = receiving(30)
     .key(stripe_event)
     .fingerprint(crate::json_without!("pending_webhooks"))

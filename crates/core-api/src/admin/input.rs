@@ -95,6 +95,9 @@ struct RawResolve {
     ttl_seconds: Option<u32>,
 }
 
+/// The longest body that the library stores, as JSON: an escaped control character takes six bytes. The rest is for the other members.
+pub(crate) const MAX_RESOLVE: usize = 6 * Prepared::MAX_BODY + 256 * 1024;
+
 /// How long a response is stored by default.
 const TTL_SECONDS: u32 = 24 * 3600;
 
@@ -243,6 +246,10 @@ impl<S: Send + Sync> FromRequest<S> for ResolveBody {
                     _ => malformed("The body could not be read to its end."),
                 })?;
         let raw: RawResolve = serde_json::from_slice(&body).map_err(|_| malformed(MEMBERS))?;
+        // The library would store a tombstone in its place.
+        if raw.body.len() > Prepared::MAX_BODY {
+            return Err(ApiError::TooLarge);
+        }
         let status = StatusCode::from_u16(raw.status).ok();
         let status = status.filter(|status| (200..=599).contains(&status.as_u16()));
         let ttl = Duration::from_secs(raw.ttl_seconds.unwrap_or(TTL_SECONDS).into());

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderValue;
 use idempotency::{log_text::Causes, store::Verification};
 
 /// What uses the address.
@@ -23,10 +24,16 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK: &str = "address";
 
 /// Adds whether the address is free, or the state of the service there.
-pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Address {
+pub(super) async fn check(
+    address: SocketAddr,
+    token: Option<HeaderValue>,
+    found: &mut Verification,
+) -> Address {
     let asked = tokio::task::spawn_blocking(move || match TcpListener::bind(address) {
         Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Some(ask(address))),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Ok(Some(ask(address, token.as_ref())))
+        }
         Err(error) => Err(error),
     });
     match asked.await {
@@ -43,8 +50,12 @@ pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Addr
 }
 
 /// Adds the state of the service at the address, which must be running.
-pub(super) async fn check_running(address: SocketAddr, found: &mut Verification) {
-    let asked = tokio::task::spawn_blocking(move || ask(address)).await;
+pub(super) async fn check_running(
+    address: SocketAddr,
+    token: Option<HeaderValue>,
+    found: &mut Verification,
+) {
+    let asked = tokio::task::spawn_blocking(move || ask(address, token.as_ref())).await;
     let asked = asked.map_err(io::Error::other).flatten();
     add(address, &asked, found);
 }
@@ -56,10 +67,11 @@ fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) 
             found.ok(CHECK, format!("the service runs on {address}, and is ready"));
             return Address::IsReady;
         }
-        Ok(401 | 403) => found.warning(
+        // A health check that takes this for ready would never notice that the service is not.
+        Ok(401 | 403) => found.problem(
             CHECK,
-            format!("the service runs on {address}, and needs a token to say whether it is ready"),
-            "ask GET /readyz with a token, or start the service without --protect-health",
+            format!("the service runs on {address}, and needs a valid token to say whether it is ready"),
+            "give a valid token by --token-file or CORE_API_TOKEN, or start the service without --protect-health",
         ),
         Ok(503) => found.problem(
             CHECK,
@@ -80,21 +92,30 @@ fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) 
     Address::IsNotReady
 }
 
-/// The status of `GET /readyz`.
-fn ask(mut address: SocketAddr) -> io::Result<u16> {
+/// The status of `GET /readyz`. The token is sent only if the service requests one.
+fn ask(mut address: SocketAddr, token: Option<&HeaderValue>) -> io::Result<u16> {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
+    match (send(address, b"")?, token) {
+        (401, Some(token)) => {
+            let field = [b"Authorization: ", token.as_bytes(), b"\r\n"].concat();
+            send(address, &field)
+        }
+        (status, _) => Ok(status),
+    }
+}
+
+/// The status of the response to one request with this header field.
+fn send(address: SocketAddr, field: &[u8]) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT)?;
     stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    let head = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    stream.write_all(&[head.as_bytes(), field, b"\r\n"].concat())?;
     // As long as "HTTP/1.1 200", which every server sends at once.
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;

@@ -1,11 +1,14 @@
 //! The options of `core-api check`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Config;
 
 /// The service to check, by its options.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Check {
     /// The options of the service.
     #[command(flatten)]
@@ -15,6 +18,11 @@ pub struct Check {
     /// service runs there.
     #[arg(long)]
     pub running: bool,
+
+    /// The file with a token, of any role, for a running service with --protect-health. Without it the token is taken from the
+    /// environment variable CORE_API_TOKEN. The token is sent only if the service requests one.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 
     /// Prints a JSON object instead of a table.
     #[arg(long)]

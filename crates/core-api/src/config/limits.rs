@@ -19,7 +19,7 @@ pub struct Limits {
     )]
     pub max_connections: u32,
 
-    /// The longest head of an HTTP/1 request in bytes, 8192 to 1048576. A longer one gets 431.
+    /// The longest head of a request in bytes, 8192 to 1048576. A longer one gets 431. HTTP/2 counts 32 bytes more for each header field.
     #[arg(
         long,
         env = "CORE_API_MAX_HEADER_BYTES",
@@ -29,7 +29,8 @@ pub struct Limits {
     )]
     pub max_header_bytes: u32,
 
-    /// The longest body of a request in bytes, 1024 to 1048576. A longer one gets 413.
+    /// The longest body of a request in bytes, 1024 to 1048576. A longer one gets 413. An operator's request to resolve a key may be longer, because
+    /// it contains a response.
     #[arg(
         long,
         env = "CORE_API_MAX_BODY_BYTES",
@@ -74,6 +75,16 @@ pub struct Limits {
     )]
     pub idle_timeout: Duration,
 
+    /// How many seconds the body of a request may take to arrive, 1 to 3600. A slower one gets 400, and no handler runs.
+    #[arg(
+        long,
+        env = "CORE_API_BODY_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = seconds::<1, 3600>
+    )]
+    pub body_timeout: Duration,
+
     /// How many seconds requests under way have to end when the service is asked to stop, 1 to 3600. The others are then cut off.
     /// An orchestrator must wait longer than this before it kills the service.
     #[arg(
@@ -111,6 +122,7 @@ mod tests {
             ("--max-live-keys", "none"),
             ("--idle-timeout", "0"),
             ("--idle-timeout", "1m"),
+            ("--body-timeout", "0"),
             ("--stop-timeout", "-1"),
             ("--stop-timeout", "3601"),
         ] {

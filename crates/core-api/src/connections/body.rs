@@ -23,10 +23,6 @@ use super::activity::{Activity, Arrival, Exchange};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// How long the body of a request may take: a minute is enough for the longest accepted body, 64 KiB, over a very slow
-/// connection.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The size of the pieces in which hyper receives a response. hyper buffers a piece until the client reads it.
 const PIECE: usize = 16 * 1024;
 
@@ -49,14 +45,19 @@ pub(super) struct InTime {
     rest: Option<Exchange>,
     /// How much has arrived.
     length: u64,
-    started: Instant,
+    /// When all of it must have arrived.
+    until: Instant,
     /// `None` until the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl InTime {
     /// The same request with this as its body.
-    pub(super) fn of(request: Request<Incoming>, exchange: &Exchange) -> Request<Self> {
+    pub(super) fn of(
+        request: Request<Incoming>,
+        exchange: &Exchange,
+        timeout: Duration,
+    ) -> Request<Self> {
         let is_http1 = request.version() <= Version::HTTP_11;
         let mut expectations = request.headers().get_all(EXPECT).iter();
         let is_announced =
@@ -68,7 +69,7 @@ impl InTime {
             is_announced,
             rest: None,
             length: 0,
-            started: Instant::now(),
+            until: Instant::now() + timeout,
             deadline: None,
         })
     }
@@ -95,7 +96,7 @@ impl InTime {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         if self.deadline.is_none() {
-            let mut deadline = Box::pin(sleep_until(self.started + BODY_TIMEOUT));
+            let mut deadline = Box::pin(sleep_until(self.until));
             if deadline.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Some(Err(late())));
             }

@@ -18,6 +18,7 @@ pub(crate) struct Asked<'a> {
     who: &'a Who,
     action: &'static str,
     key: String,
+    is_reported: bool,
 }
 
 impl Who {
@@ -40,17 +41,41 @@ impl<'a> Asked<'a> {
     pub(crate) fn log(who: &'a Who, action: &'static str, key: impl fmt::Display) -> Self {
         let key = key.to_string();
         tracing::info!(target: "audit", action, key, by = %who, token = who.token(), "asked for");
-        Self { who, action, key }
+        Self {
+            who,
+            action,
+            key,
+            is_reported: false,
+        }
     }
 
-    pub(crate) fn done(self, result: impl fmt::Display) {
-        let Self { who, action, key } = self;
+    pub(crate) fn done(mut self, result: impl fmt::Display) {
+        self.is_reported = true;
+        let Self {
+            who, action, key, ..
+        } = &self;
         tracing::info!(target: "audit", action, key, by = %who, token = who.token(), %result, "done");
     }
 
-    pub(crate) fn not_done(self, result: impl fmt::Display) {
-        let Self { who, action, key } = self;
+    pub(crate) fn not_done(mut self, result: impl fmt::Display) {
+        self.report_not_done(result);
+    }
+
+    fn report_not_done(&mut self, result: impl fmt::Display) {
+        self.is_reported = true;
+        let Self {
+            who, action, key, ..
+        } = &self;
         tracing::warn!(target: "audit", action, key, by = %who, token = who.token(), %result, "not done");
+    }
+}
+
+/// A panic, a signal or the end of the service has dropped the change.
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            self.report_not_done("unknown: it was interrupted, and may have been made");
+        }
     }
 }
 

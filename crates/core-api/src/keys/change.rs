@@ -10,13 +10,13 @@ use axum::{
 use idempotency::{
     Idempotency, StoreError,
     operators::KeyChange,
-    store::{IfOwner, Phase, Record, Resolution},
+    store::{IfOwner, Phase, Record, RecordId, Resolution, StoreErrorKind},
 };
 
 use super::{
     audit::{Asked, Who},
     id::{Found, KeyId, find},
-    view::version,
+    view::{UNREADABLE, version},
 };
 
 /// What to do.
@@ -88,27 +88,51 @@ impl Prepared {
     }
 }
 
-/// Changes the key with this id. If a version is given, the record must still have it.
+/// Changes the key with this id. If versions are given, the record must still have one of them.
 pub(crate) async fn change(
     idempotency: &Idempotency,
     who: &Who,
     id: &KeyId,
-    seen: Option<&str>,
+    seen: Option<&[&str]>,
     change: &Change,
 ) -> Result<Outcome, StoreError> {
     let asked = Asked::log(who, change.name(), id);
     let changed = async {
-        let record = match find(idempotency, id).await? {
-            Found::Nothing => return Ok(Outcome::NotFound),
-            Found::Several => return Ok(Outcome::Ambiguous),
-            Found::One(record) => record,
+        let record = match find(idempotency, id).await {
+            Ok(Found::Nothing) => return Ok(Outcome::NotFound),
+            Ok(Found::Several) => return Ok(Outcome::Ambiguous),
+            Ok(Found::One(record)) => record,
+            Err(error) if error.kind() == StoreErrorKind::Unreadable => {
+                return match (change, id.whole()) {
+                    (Change::Erase, Some(id)) => erase_unreadable(idempotency, &id, seen).await,
+                    _ => Err(error),
+                };
+            }
+            Err(error) => return Err(error),
         };
-        if seen.is_some_and(|seen| seen != version(&record)) {
+        if seen.is_some_and(|seen| !seen.contains(&&*version(&record))) {
             return Ok(Outcome::Changed);
         }
         apply(idempotency, &record, change).await
     };
     report(asked, changed.await)
+}
+
+/// Erases a response that cannot be decrypted: a customer's data can be removed even if the secret is lost.
+async fn erase_unreadable(
+    idempotency: &Idempotency,
+    id: &RecordId,
+    seen: Option<&[&str]>,
+) -> Result<Outcome, StoreError> {
+    if seen.is_some_and(|seen| !seen.contains(&UNREADABLE)) {
+        return Ok(Outcome::Changed);
+    }
+    Ok(match idempotency.erase(id).await? {
+        KeyChange::Made => Outcome::Done,
+        KeyChange::Held => Outcome::InFlight,
+        KeyChange::Free => Outcome::NotFound,
+        _ => Outcome::Changed,
+    })
 }
 
 /// Changes the key of this record.

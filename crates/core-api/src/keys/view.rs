@@ -76,6 +76,9 @@ pub(crate) enum ShownResponse {
     Erased,
 }
 
+/// In place of the version of a record that cannot be read.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
 impl View {
     pub(crate) fn of(idempotency: &Idempotency, listed: &Listed) -> Self {
         match &listed.record {

@@ -1,6 +1,6 @@
 //! A running service, which is asked over HTTP, at `/admin/keys`.
 
-use std::{env, error::Error, fmt, fs, path::Path, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -17,7 +17,8 @@ use tokio::{net::TcpStream, time::timeout};
 use super::source::Changed;
 use crate::{
     config::{KeyFilter, KeyStore, ServiceUrl, ShowKey},
-    keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, View, WantedPhase, escaped},
+    keys::{Change, KEY, KeyId, Outcome, Prepared, Shown, UNREADABLE, View, WantedPhase, escaped},
+    sent_token,
 };
 
 /// The service, and the token with which the command asks it.
@@ -67,19 +68,13 @@ const PAGE: usize = 1000;
 /// No list and no stored response is longer.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 
-const TOKEN: &str = "CORE_API_TOKEN";
-
 impl Service {
     pub(super) fn new(url: &ServiceUrl, asked: &KeyStore) -> Result<Self, String> {
-        let token = match &asked.token_file {
-            Some(path) => token_in(path)?,
-            None => env::var(TOKEN).map_err(|_| {
-                format!("--service: give the token of an operator by --token-file, or in the environment variable {TOKEN}")
-            })?,
-        };
-        let mut token = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|_| "the token for --service has characters that no token has".to_owned())?;
-        token.set_sensitive(true);
+        let token = sent_token::authorization(asked.token_file.as_deref())?;
+        let token = token.ok_or_else(|| {
+            let variable = sent_token::VARIABLE;
+            format!("--service: give the token of an operator by --token-file, or in the environment variable {variable}")
+        })?;
         if !url.is_local() {
             tracing::warn!("the token and the keys are sent to {url} in clear text");
         }
@@ -170,9 +165,13 @@ impl Service {
                 if reply.is_unknown_key() {
                     return Ok(Outcome::NotFound.into());
                 }
-                let shown: Shown = reply.ok()?.json()?;
-                whole = shown.summary.id;
-                shown.summary.version
+                if reply.is_unreadable_key() && matches!(change, Change::Erase) {
+                    UNREADABLE.to_owned()
+                } else {
+                    let shown: Shown = reply.ok()?.json()?;
+                    whole = shown.summary.id;
+                    shown.summary.version
+                }
             }
         };
         let (verb, even_if_running, body) = match change {
@@ -313,9 +312,16 @@ impl Reply {
 
     /// Whether the service has such a route, and no such key.
     fn is_unknown_key(&self) -> bool {
+        self.head.status == StatusCode::NOT_FOUND && self.has_code("key_not_found")
+    }
+
+    fn is_unreadable_key(&self) -> bool {
+        self.head.status == StatusCode::INTERNAL_SERVER_ERROR && self.has_code("key_unreadable")
+    }
+
+    fn has_code(&self, code: &str) -> bool {
         let problem = serde_json::from_slice::<Problem>(&self.body);
-        self.head.status == StatusCode::NOT_FOUND
-            && problem.is_ok_and(|problem| problem.code == "key_not_found")
+        problem.is_ok_and(|problem| problem.code == code)
     }
 
     /// Why it refused.
@@ -333,11 +339,6 @@ impl Reply {
         serde_json::from_slice(&self.body)
             .map_err(|_| "the service's response does not have the expected format".into())
     }
-}
-
-fn token_in(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path)
-        .map_err(|error| format!("--token-file {}: {}", path.display(), Causes(&error)))
 }
 
 /// The response as JSON, for the service.

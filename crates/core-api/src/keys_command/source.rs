@@ -1,5 +1,7 @@
 //! Where keys are: in a store that this process opens, or in a service that runs.
 
+use std::slice;
+
 use idempotency::{
     Idempotency, StoreError,
     log_text::Causes,
@@ -77,7 +79,10 @@ impl Source {
         to: &Change,
     ) -> Changed {
         match self {
-            Self::Store(idempotency) => change(idempotency, who, id, version, to).await.into(),
+            Self::Store(idempotency) => {
+                let seen = version.as_ref().map(slice::from_ref);
+                change(idempotency, who, id, seen, to).await.into()
+            }
             Self::Service(service) => service.change(id, version, to).await.into(),
         }
     }

@@ -3,19 +3,24 @@
 use std::{
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::Duration,
 };
 
+use tokio::time::sleep;
+
 use super::{Digest, Failure, Table, Tokens, file};
 
 /// Reads the file every second until this is dropped. It has its own thread, so that a file system that stops responding delays
 /// neither requests nor shutdown.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch(Sender<()>);
+pub(crate) struct Watch {
+    tokens: Arc<Tokens>,
+    /// Requests a read. The thread ends when the last of these is dropped.
+    asking: Sender<()>,
+}
 
 /// How often the file is read. Its text is compared, because two versions can have the same time and length.
 const EVERY: Duration = Duration::from_secs(1);
@@ -48,25 +53,47 @@ impl Watch {
     pub(crate) fn start(tokens: Arc<Tokens>) -> std::io::Result<Self> {
         let (asking, asked) = channel();
         let looks = Looks {
-            tokens,
+            tokens: Arc::clone(&tokens),
             failed: None,
             settling: None,
         };
         thread::Builder::new()
             .name("tokens".into())
             .spawn(move || looks.look_until_the_end(&asked))?;
-        Ok(Self(asking))
+        Ok(Self { tokens, asking })
     }
 
     /// Reads the file now and logs the result.
     pub(crate) fn look_now(&self) {
-        // The thread ends when the last of these is dropped.
-        let _ = self.0.send(());
+        // It fails if the thread has panicked, which is reported when the reads are overdue.
+        let _ = self.asking.send(());
+    }
+
+    /// Logs whenever no read of the file has ended for too long. The thread that reads it cannot do so: it waits for the file system, or
+    /// has panicked.
+    pub(crate) async fn report_overdue_reads(&self) {
+        let path = self.tokens.path.display();
+        let mut was_overdue = false;
+        loop {
+            sleep(EVERY).await;
+            let is_overdue = self.tokens.freshness.is_overdue();
+            match (was_overdue, is_overdue) {
+                (false, true) => tracing::error!(
+                    %path,
+                    "the token file could not be read for ten seconds; the tokens read before stay valid, and so do those revoked since"
+                ),
+                (true, false) => tracing::info!(%path, "the token file can be read"),
+                _ => {}
+            }
+            was_overdue = is_overdue;
+        }
     }
 }
 
 impl Looks {
     fn look_until_the_end(mut self, asked: &Receiver<()>) {
+        // The databases may have taken long to open since the file was read.
+        self.look(false);
         loop {
             let pause = match self.settling {
                 Some(_) => SETTLED_AFTER,
@@ -85,7 +112,10 @@ impl Looks {
         let (settling, was_asked) = self.settling.take().unzip();
         let is_asked = is_asked || was_asked.unwrap_or_default();
         let look = self.tokens.read_again(settling);
-        self.tokens.is_stale.store(look.is_err(), Ordering::Relaxed);
+        // A version that was read once says nothing: it may turn out to be the same invalid one.
+        if !matches!(look, Ok(Look::Settling(_))) {
+            self.tokens.freshness.read(look.is_ok());
+        }
         match look {
             Ok(Look::Settling(digest)) => self.settling = Some((digest, is_asked)),
             Ok(look) => {
@@ -159,5 +189,26 @@ mod tests {
             Look::Taken
         ));
         assert!(matches!(tokens.read_again(None).unwrap(), Look::Same));
+    }
+
+    // proves: token-file-read-again
+    #[test]
+    fn a_file_stays_stale_until_a_version_of_it_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        fs::write(&path, "# Nobody.\n").unwrap();
+        let mut looks = Looks {
+            tokens: Arc::new(Tokens::open(&path).unwrap()),
+            failed: None,
+            settling: None,
+        };
+        let mut look = || {
+            looks.look(false);
+            looks.tokens.is_stale()
+        };
+        fs::write(&path, "nonsense\n").unwrap();
+        assert_eq!([look(), look(), look(), look()], [false, true, true, true]);
+        fs::write(&path, "# Everybody.\n").unwrap();
+        assert_eq!([look(), look()], [true, false]);
     }
 }

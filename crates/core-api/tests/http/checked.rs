@@ -6,7 +6,10 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::server::{Server, assert_hidden, command};
+use crate::{
+    server::{Server, assert_hidden, command},
+    tokens::Tokens,
+};
 
 fn check(directory: &Path, arguments: &[&str]) -> Output {
     let output = command(directory)
@@ -96,6 +99,37 @@ async fn a_check_works_while_the_service_runs_and_after_it() {
         |row| row.get(0),
     );
     assert_eq!(records, Ok(1));
+}
+
+// proves: check-before-start, bearer-token-required
+#[tokio::test]
+async fn a_health_check_of_a_protected_service_needs_a_token() {
+    let tokens = Tokens::new();
+    let prober = tokens.add(&["prober", "--role", "viewer"]);
+    let path = tokens.directory.path();
+    let server = tokens.start(&["--protect-health"]);
+    let listen = server.address.to_string();
+    let running = ["--running", "--listen", &listen, "--json"];
+    for (wrong, is_set) in [("", false), ("nonsense", true), ("", true)] {
+        let mut command = command(path);
+        if is_set {
+            command.env("CORE_API_TOKEN", wrong);
+        }
+        let output = command.arg("check").args(running).output().unwrap();
+        assert_eq!(verdict(&output, "address"), "problem");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("CORE_API_TOKEN"), "{said}");
+    }
+    let mut by_variable = command(path);
+    by_variable.env("CORE_API_TOKEN", &prober);
+    let output = by_variable.arg("check").args(running).output().unwrap();
+    assert_eq!(verdict(&output, "address"), "ok");
+    fs::write(path.join("prober"), prober + "\n").unwrap();
+    let by_file = [&running[..], &["--token-file", "prober"]].concat();
+    assert_eq!(verdict(&check(path, &by_file), "address"), "ok");
+    // Without --running the service that has the file is asked, too.
+    let output = check(path, &by_file[1..]);
+    assert_eq!(verdict(&output, "database"), "ok");
 }
 
 // proves: check-before-start

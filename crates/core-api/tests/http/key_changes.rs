@@ -1,6 +1,10 @@
 //! `core-api keys release`, `resolve`, `erase` and `purge`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -11,7 +15,7 @@ use crate::{
         LEASES, STORE, assert_audited, assert_undone, done, expire_leases, killed_while_booking,
         listed, run, text,
     },
-    server::{Server, UNSEEN, booking, send},
+    server::{Server, UNSEEN, booking, command, send},
     tokens::{Tokens, book},
 };
 
@@ -141,6 +145,40 @@ async fn the_responses_of_a_subject_are_erased_and_those_of_others_stay() {
     assert!(book(&server, &bob, "k").await.is_replayed());
 }
 
+// proves: lost-key-resolved-as-seen
+#[cfg(unix)]
+#[tokio::test]
+async fn the_log_says_that_the_result_of_an_interrupted_change_is_unknown() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let server = Server::start(path, &[]);
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    server.kill();
+    let tool = Connection::open(path.join("core-api.db")).unwrap();
+    tool.execute_batch("begin immediate").unwrap();
+    let mut child = command(path)
+        .args(["keys", "erase", "--completed", "--yes"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("asked for") {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    let kill = format!("kill -INT {}", child.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status();
+    assert!(sent.unwrap().success());
+    log.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    let result = "\"result\":\"unknown: it was interrupted, and may have been made\"";
+    assert!(said.contains(result), "{said}");
+    assert_eq!(said.matches("\"audit\"").count(), 2, "{said}");
+    assert!(
+        said.ends_with("core-api: interrupted: the change that was under way may have been made\n")
+    );
+}
+
 /// Both commands open the file, one after the other.
 // proves: records-encrypted-and-purgeable
 #[tokio::test]
@@ -151,7 +189,7 @@ async fn a_list_is_what_the_next_command_changes() {
     server.kill();
     let program = env!("CARGO_BIN_EXE_core-api");
     let pipe = format!("'{program}' keys list --json | '{program}' keys erase - --json");
-    let output = std::process::Command::new("sh")
+    let output = Command::new("sh")
         .args(["-c", &pipe])
         .current_dir(directory.path())
         .output()

@@ -7,6 +7,7 @@ use std::{
     process::{Output, Stdio},
 };
 
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -147,7 +148,9 @@ async fn lost_runs_of_a_running_service_are_released_and_resolved() {
     let operated = Operated::start(tokens, &LEASES);
     let stuck = operated.listed(&["--stuck"]);
     assert_eq!(stuck.len(), 2);
-    fs::write(path.join("body"), "{\"id\":\"found\"}").unwrap();
+    // The longest response that can be stored, and in JSON six times as long.
+    let body = "\u{1}".repeat(1024 * 1024);
+    fs::write(path.join("body"), &body).unwrap();
     let response = [
         "--status",
         "201",
@@ -175,16 +178,48 @@ async fn lost_runs_of_a_running_service_are_released_and_resolved() {
         let retry = book(&operated.server, &ann, key).await;
         assert_eq!(retry.status, 201);
         if retry.is_replayed() {
-            assert_eq!(
-                (&*retry.body, retry.header("x-a")),
-                (&b"{\"id\":\"found\"}"[..], Some("b"))
-            );
+            assert!(retry.body == body.as_bytes());
+            assert_eq!(retry.header("x-a"), Some("b"));
             replayed += 1;
         } else {
             ran += 1;
         }
     }
     assert_eq!((replayed, ran), (1, 2));
+}
+
+// proves: records-encrypted-and-purgeable, erased-response-never-runs
+#[tokio::test]
+async fn a_response_that_cannot_be_decrypted_is_erased_by_its_whole_id() {
+    let (Operated { tokens, server, .. }, [ann, _]) = Operated::with_three_keys(&[]).await;
+    server.kill();
+    let path = tokens.directory.path();
+    let file = Connection::open(path.join("core-api.db")).unwrap();
+    let damage = "update idempotency_records set outcome = outcome || x'00'";
+    assert_eq!(file.execute(damage, ()).unwrap(), 3);
+    drop(file);
+    let lines = done(path, &["list", "--json"]);
+    let ids = lines.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["error"].is_string(), "{line}");
+        line["id"].as_str().unwrap().to_owned()
+    });
+    let ids: Vec<_> = ids.collect();
+    assert_undone(&run(path, &["erase", &ids[0][..16]], ""), "failed: ");
+    let erased = done(path, &["erase", &ids[0]]);
+    assert_eq!(erased, format!("{}  done\n", ids[0]));
+
+    let operated = Operated::start(tokens, &[]);
+    let erase = |id: &str| operated.run(&["erase", id], "");
+    assert_undone(&erase(&ids[1][..16]), "cannot be read");
+    let seen = format!("{{\"id\":\"{}\",\"version\":\"0123\"}}\n", ids[1]);
+    assert_undone(&operated.run(&["erase", "-"], &seen), "changed meanwhile");
+    for id in &ids[1..] {
+        assert!(erase(id).status.success());
+    }
+    for key in ["k", "l"] {
+        book(&operated.server, &ann, key).await.problem(410);
+    }
 }
 
 // proves: records-encrypted-and-purgeable, erased-response-never-runs, sweep-removes-only-expired

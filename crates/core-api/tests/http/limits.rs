@@ -25,7 +25,32 @@ async fn bodies_and_heads_are_as_long_as_the_options_say() {
     let head = server
         .request("GET", "/healthz")
         .header("X-Long", "h".repeat(10_000));
+    assert_eq!(send(server.by_http2(head)).await.status, 431);
+    let head = server
+        .request("GET", "/healthz")
+        .header("X-Long", "h".repeat(10_000));
     assert_eq!(send(head).await.status, 431);
+    drop(server);
+    let server = Server::start(directory.path(), &[]);
+    let head = server
+        .request("GET", "/healthz")
+        .header("X-Long", "h".repeat(100_000));
+    assert_eq!(send(server.by_http2(head)).await.status, 200);
+}
+
+// proves: limits-are-options
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_gets_a_refusal() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--body-timeout", "1"]);
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    let head = "POST /bookings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n\
+                Content-Length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut start = [0; 12];
+    slow.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 400");
+    assert_eq!(server.book("k", "Ann").await.status, 201);
 }
 
 // proves: limits-are-options

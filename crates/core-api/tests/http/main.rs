@@ -39,6 +39,8 @@ mod story;
 mod subjects;
 mod supervisor;
 mod token_file;
+#[cfg(target_os = "linux")]
+mod token_file_hangs;
 mod token_new;
 mod tokens;
 mod traces;

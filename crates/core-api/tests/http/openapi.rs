@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use crate::{
     server::{Reply, Server, booking, send},
-    tokens::Tokens,
+    tokens::{Tokens, get},
 };
 
 pub(crate) const MEMORY: [&str; 2] = ["--database", "memory:"];
@@ -332,10 +332,15 @@ async fn a_booking_is_valid_by_the_description_if_the_service_takes_it() {
 #[tokio::test]
 async fn the_operations_that_need_a_token_are_those_that_say_so() {
     let tokens = Tokens::new();
-    tokens.add(&["ann"]);
-    for (arguments, secured) in [(&[][..], 10), (&["--protect-health"], 13)] {
+    let ann = tokens.add(&["ann"]);
+    for (arguments, secured) in [
+        (&[][..], 10),
+        (&["--protect-health"], 13),
+        (&["--protect-docs"], 14),
+        (&["--protect-health", "--protect-docs"], 17),
+    ] {
         let server = tokens.start(arguments);
-        let document = description(&server).await;
+        let document = get(&server, &ann, "/openapi.json").await.json();
         let scheme = &document["components"]["securitySchemes"]["token"];
         assert_eq!(
             (&scheme["type"], &scheme["scheme"]),

@@ -35,6 +35,7 @@ fn help_lists_every_option_and_its_variable() {
         "idempotency-store-limit",
         "tokens",
         "protect-health",
+        "protect-docs",
         "cors-origin",
         "secret-file",
         "fault-injection",
@@ -44,6 +45,7 @@ fn help_lists_every_option_and_its_variable() {
         "max-header-bytes",
         "max-body-bytes",
         "idle-timeout",
+        "body-timeout",
         "stop-timeout",
     ] {
         assert!(help.contains(&format!("--{option}")), "{option}: {help}");

@@ -269,11 +269,26 @@ async fn health_is_open_unless_it_is_protected() {
     }
     assert_eq!(server.get("/nowhere").await.status, 404);
     drop(server);
-    let error = refused_with(tokens.directory.path(), &["--protect-health"]);
-    assert!(
-        error.starts_with("core-api: --protect-health: it needs --tokens"),
-        "{error}"
-    );
+    for option in ["--protect-health", "--protect-docs"] {
+        let error = refused_with(tokens.directory.path(), &[option]);
+        let expected = format!("core-api: {option}: it needs --tokens");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+// proves: bearer-token-required
+#[tokio::test]
+async fn the_description_is_open_unless_it_is_protected() {
+    let tokens = Tokens::new();
+    let viewer = tokens.add(&["ann", "--role", "viewer"]);
+    let server = tokens.start(&["--protect-docs"]);
+    for path in ["/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"] {
+        assert_eq!(server.get(path).await.problem(401)["code"], "token_missing");
+        assert_eq!(get(&server, &viewer, path).await.status, 200, "{path}");
+    }
+    for path in ["/", "/page/page.js", "/readyz"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
