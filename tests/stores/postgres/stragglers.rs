@@ -148,7 +148,7 @@ async fn a_blocked_thread_holds_up_no_steps_of_others() {
             waiting.recv().await.expect("a step that waits");
         }
         drop(claims);
-        drop(unblocked.recv());
+        unblocked.recv().expect("a word");
     });
     has_begun.await.expect("two turns");
     let mut claims = JoinSet::new();
