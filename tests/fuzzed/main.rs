@@ -56,7 +56,7 @@ fn any_stored_bytes_mean_what_they_say_or_are_refused() {
 // proves: any-request-runs-once
 #[test]
 fn any_request_with_a_key_runs_once_at_most() {
-    over("http", 20_000, fuzz::http::check);
+    over("http", 8_000, fuzz::http::check);
 }
 
 /// Names the inputs for which the check panics.
