@@ -316,16 +316,19 @@ pub(super) fn read(mut saved: Bytes) -> Result<http::Response<Bytes>, StoreError
     let status = StatusCode::from_u16(saved.try_get_u16().map_err(damaged)?).map_err(damaged)?;
     let count = saved.try_get_u16().map_err(damaged)?;
     let headers = response.headers_mut();
-    headers.reserve(usize::from(count) + 2);
+    // A map has a limit, beyond which it would panic.
+    headers
+        .try_reserve(usize::from(count) + 2)
+        .map_err(damaged)?;
     for _ in 0..count {
         let name = usize::from(saved.try_get_u16().map_err(damaged)?);
         let value = saved.try_get_u32().map_err(damaged)? as usize;
-        if saved.remaining() < name + value {
+        if saved.remaining() < name.saturating_add(value) {
             return Err(damaged("it ends within a header"));
         }
         let name = HeaderName::from_bytes(&saved.split_to(name)).map_err(damaged)?;
         let value = HeaderValue::from_maybe_shared(saved.split_to(value)).map_err(damaged)?;
-        headers.append(name, value);
+        headers.try_append(name, value).map_err(damaged)?;
     }
     *response.status_mut() = status;
     *response.body_mut() = saved;
