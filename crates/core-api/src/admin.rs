@@ -234,7 +234,14 @@ async fn change(
         let seen: Vec<_> = seen.iter().map(String::as_str).collect();
         keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await
     };
-    match under_way(&changes, changing).await? {
+    let changed = under_way(&changes, changing).await;
+    let changed = changed.map_err(|error| match error {
+        ApiError::Store(error) if error.kind() == StoreErrorKind::Unreadable => {
+            ApiError::UnreadableKey(error)
+        }
+        error => error,
+    });
+    match changed? {
         Outcome::Done => Ok(Json(serde_json::json!({"result": "done"})).into_response()),
         Outcome::Changed => Err(ApiError::KeyChanged),
         Outcome::NotFound | Outcome::Ambiguous => Err(ApiError::UnknownKey),

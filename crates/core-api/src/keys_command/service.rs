@@ -165,7 +165,8 @@ impl Service {
                 if reply.is_unknown_key() {
                     return Ok(Outcome::NotFound.into());
                 }
-                if reply.is_unreadable_key() && matches!(change, Change::Erase) {
+                let may_erase = matches!(change, Change::Erase) && id.whole().is_some();
+                if may_erase && reply.is_unreadable_key() {
                     UNREADABLE.to_owned()
                 } else {
                     let shown: Shown = reply.ok()?.json()?;

@@ -154,8 +154,16 @@ async fn the_log_says_that_the_result_of_an_interrupted_change_is_unknown() {
     let server = Server::start(path, &[]);
     assert_eq!(server.book("k", "Ann").await.status, 201);
     server.kill();
-    let tool = Connection::open(path.join("core-api.db")).unwrap();
-    tool.execute_batch("begin immediate").unwrap();
+    // Every change of a record takes seconds.
+    let slow = "create table numbers (number integer);
+        with recursive counted (number) as (select 1 union all select number + 1 from counted where number < 5000)
+            insert into numbers select number from counted;
+        create trigger slow before update on idempotency_records begin
+            select count(*) from numbers a, numbers b where a.number + b.number < 0;
+        end";
+    let database = Connection::open(path.join("core-api.db")).unwrap();
+    database.execute_batch(slow).unwrap();
+    drop(database);
     let mut child = command(path)
         .args(["keys", "erase", "--completed", "--yes"])
         .stderr(Stdio::piped())

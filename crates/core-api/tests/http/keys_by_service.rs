@@ -195,7 +195,7 @@ async fn a_response_that_cannot_be_decrypted_is_erased_by_its_whole_id() {
     server.kill();
     let path = tokens.directory.path();
     let file = Connection::open(path.join("core-api.db")).unwrap();
-    let damage = "update idempotency_records set outcome = outcome || x'00'";
+    let damage = "update idempotency_records set outcome = zeroblob(length(outcome))";
     assert_eq!(file.execute(damage, ()).unwrap(), 3);
     drop(file);
     let lines = done(path, &["list", "--json"]);
