@@ -19,6 +19,11 @@ pub(super) enum Problem {
     /// Of an endpoint whose key comes from these places.
     OwnKeyMissing(Places),
     OwnKeyMalformed(Places, KeyRejection),
+    /// Of a caller without scope and credentials, whose keys have at least so many characters.
+    AnonymousKeyTooShort {
+        min: usize,
+    },
+    EarlyData,
     CredentialsRepeated,
     ContentTooLarge,
     ContentIncomplete,
@@ -61,7 +66,10 @@ impl Problem {
     pub(super) fn outcome(&self) -> RequestOutcome {
         match self {
             Self::KeyMissing | Self::OwnKeyMissing(_) => RequestOutcome::Missing,
-            Self::KeyMalformed(_) | Self::OwnKeyMalformed(..) => RequestOutcome::Malformed,
+            Self::KeyMalformed(_)
+            | Self::OwnKeyMalformed(..)
+            | Self::AnonymousKeyTooShort { .. } => RequestOutcome::Malformed,
+            Self::EarlyData => RequestOutcome::EarlyData,
             Self::CredentialsRepeated | Self::ContentTooLarge | Self::ContentIncomplete => {
                 RequestOutcome::Rejected
             }
@@ -130,6 +138,23 @@ impl Problem {
                 "Idempotency-Key is malformed",
                 &format!("The key of this endpoint is {places}, which is not valid: {rejection}."),
             ),
+            Self::AnonymousKeyTooShort { min } => HttpRejection::new(
+                StatusCode::BAD_REQUEST,
+                "key-malformed",
+                "idempotency_key_too_short",
+                "Idempotency-Key is malformed",
+                &format!("Without credentials, a key has at least {min} characters, because all callers without credentials share their keys. \
+                     Send a random value, such as a UUID. This attempt had no effect."),
+            ),
+            Self::EarlyData => HttpRejection::new(
+                StatusCode::TOO_EARLY,
+                "early-data",
+                "idempotency_early_data",
+                "Early data has no Idempotency-Key",
+                "The request arrived before the TLS handshake was complete, so an attacker may have sent a copy of it. This attempt had no \
+                 effect. Send it again after the handshake, or with a key.",
+            )
+            .with_retry_after(1),
             Self::CredentialsRepeated => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "credentials-repeated",
