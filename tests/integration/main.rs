@@ -1,6 +1,7 @@
 //! The behaviour of the library, over real HTTP: on the store in memory, and on each store where that can change the
 //! result.
 
+mod advice;
 mod anonymous;
 mod app;
 mod backend;
