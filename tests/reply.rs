@@ -7,16 +7,18 @@ use serde_json::Value;
 use crate::wait::within_a_minute;
 
 /// The problems: code, section of the page that explains it, and status.
-const PROBLEMS: [(&str, &str, u16); 21] = [
+const PROBLEMS: [(&str, &str, u16); 23] = [
     ("content_too_large", "content-too-large", 413),
     ("credentials_repeated", "credentials-repeated", 400),
     ("handler_failed", "handler-failed", 500),
+    ("idempotency_early_data", "early-data", 425),
     ("idempotency_in_progress", "in-progress", 409),
     ("idempotency_key_incomparable", "key-incomparable", 409),
     ("idempotency_key_malformed", "key-malformed", 400),
     ("idempotency_key_missing", "key-missing", 400),
     ("idempotency_key_reused", "key-reused", 422),
     ("idempotency_key_too_long", "key-malformed", 400),
+    ("idempotency_key_too_short", "key-malformed", 400),
     ("idempotency_misconfigured", "misconfigured", 500),
     ("idempotency_outcome_unknown", "outcome-unknown", 409),
     ("idempotency_response_erased", "response-erased", 410),

@@ -222,12 +222,27 @@ fn a_document_says_what_the_options_and_the_configuration_say() {
     assert!(has(post, "409", "idempotency_outcome_unknown"));
     // The page of problems has a heading for each, and the document names all of them.
     let page = include_str!("../../crates/idempotency/src/problems.md");
-    let document = post["responses"].to_string();
+    let http_of_all = HttpConfig::new()
+        .without_keyless_early_data()
+        .with_min_anonymous_key_length(16);
+    let open = described(&engine(http_of_all), empty(), &Options::new());
+    let open = &open["paths"]["/"]["post"];
+    let document = format!("{}{}", post["responses"], open["responses"]);
     let headings = page.lines().filter_map(|line| line.strip_prefix("# "));
     let missing: Vec<_> = headings
         .filter(|name| !document.contains(&name.replace('-', "_")))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    assert!(!has(post, "425", "idempotency_early_data"));
+    let [field, refused] = [&open["parameters"][0], &open["responses"]["400"]];
+    assert_eq!(field["schema"]["minLength"], 16);
+    let told = field["description"].as_str().expect("a text");
+    assert!(told.contains("at least 16 characters"), "{told}");
+    assert!(
+        refused["description"]
+            .to_string()
+            .contains("idempotency_key_too_short")
+    );
 
     // While clients change over, a key may come in either field.
     let http = http.with_former_key_header(HeaderName::from_static("x-request-key"));

@@ -1,6 +1,8 @@
 //! The behaviour of the library, over real HTTP: on the store in memory, and on each store where that can change the
 //! result.
 
+mod advice;
+mod anonymous;
 mod app;
 mod backend;
 mod browsers;
@@ -9,6 +11,7 @@ mod codings;
 mod concurrency;
 mod content;
 mod earlier;
+mod early_data;
 mod erased;
 mod example;
 mod examples;

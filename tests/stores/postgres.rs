@@ -6,6 +6,7 @@ mod darkness;
 mod deafness;
 mod failures;
 mod labels;
+mod live;
 mod locks;
 mod outages;
 mod pooling;

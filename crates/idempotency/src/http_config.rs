@@ -1,5 +1,6 @@
 //! Names of header fields, and which of them a stored response keeps.
 
+mod admission;
 mod credentials;
 mod dates;
 mod fields;
@@ -54,6 +55,9 @@ pub struct HttpConfig {
     pub(crate) traceresponse: Option<Traceresponse>,
     /// The longest body that is stored, if the application sets it.
     pub(crate) max_stored_body: Option<usize>,
+    /// The shortest key of a caller without scope and credentials.
+    pub(crate) min_anonymous_key_length: usize,
+    pub(crate) refuses_keyless_early_data: bool,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
@@ -80,6 +84,8 @@ impl HttpConfig {
             rejection_response: None,
             traceresponse: None,
             max_stored_body: None,
+            min_anonymous_key_length: 0,
+            refuses_keyless_early_data: false,
             dropped: Vec::new(),
             kept: Vec::new(),
         }

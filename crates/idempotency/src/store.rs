@@ -274,6 +274,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Removes up to `limit` expired records and returns how many it removed.
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError>;
 
+    /// How many records the store has, if it can tell without reading all of them; `None` if it cannot.
+    ///
+    /// The number is for a metric: it may be an estimate, and may include records that the next sweep removes. The engine asks after each sweep, with
+    /// the feature `metrics`. A wrapper asks the store that it [wraps](Self::wrapped).
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        match self.wrapped() {
+            Some(wrapped) => wrapped.live_records().await,
+            None => Ok(None),
+        }
+    }
+
     /// Checks what would go wrong: whether the store can be reached and written, and what it knows about its server or
     /// file. It never fails; what it cannot do is a finding.
     ///

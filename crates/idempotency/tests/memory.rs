@@ -233,3 +233,21 @@ async fn a_claim_that_does_not_wait_is_refused_by_a_full_store() {
     let kind = refused.map(|error| error.kind());
     assert_eq!(kind, Some(StoreErrorKind::Full));
 }
+
+// proves: outcomes-are-counted
+#[tokio::test]
+async fn records_are_counted_until_they_are_swept() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    let handle: Arc<dyn Store> = Arc::new(store.clone());
+    for key in 0..ROOM {
+        let claimed = claim(&store, &hold(key), &asked()).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+    }
+    let counted = handle.live_records().await.expect("a count");
+    assert_eq!(counted, Some(ROOM.into()));
+    clock.advance(2 * (LEASE + TTL));
+    store.purge_expired(usize::MAX).await.expect("a sweep");
+    let counted = handle.live_records().await.expect("a count");
+    assert_eq!(counted, Some(0));
+}

@@ -30,6 +30,7 @@ pub mod process;
 mod reading;
 mod ready;
 mod refusals;
+mod refused_streams;
 mod secret;
 mod secret_change;
 mod server;

@@ -15,6 +15,9 @@ use crate::StoreError;
 #[cfg(feature = "metrics")]
 use crate::store::StoreErrorKind;
 
+/// Whether anything is recorded.
+pub(super) const ARE_RECORDED: bool = cfg!(feature = "metrics");
+
 /// How a renewal of a hold has ended.
 #[derive(Clone, Copy)]
 pub(super) enum Renewal {
@@ -104,6 +107,11 @@ pub(super) fn describe() {
             "Expired records that were removed"
         );
         counter!("idempotency_swept_records_total").increment(0);
+        describe_gauge!(
+            "idempotency_live_records",
+            Unit::Count,
+            "Records in the store after the last sweep; an estimate where they are many"
+        );
     }
 }
 
@@ -131,6 +139,14 @@ pub(super) fn swept(records: usize) {
     counter!("idempotency_swept_records_total").increment(records as u64);
     #[cfg(not(feature = "metrics"))]
     let _ = records;
+}
+
+/// Set only once the store is known to count: zero would say that it is empty.
+pub(super) fn live(store: &'static str, records: u64) {
+    #[cfg(feature = "metrics")]
+    gauge!("idempotency_live_records", "store" => store).set(records as f64);
+    #[cfg(not(feature = "metrics"))]
+    let _ = (store, records);
 }
 
 /// A handler that runs. It has ended, or was cut off, when this is dropped.

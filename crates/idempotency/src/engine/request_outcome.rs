@@ -26,6 +26,7 @@ pub(crate) enum RequestOutcome {
     Missing,
     Malformed,
     Rejected,
+    EarlyData,
     StoreError,
     StoreFull,
     ScopeFull,
@@ -41,7 +42,7 @@ pub(crate) enum RequestOutcome {
 
 impl RequestOutcome {
     #[cfg(feature = "metrics")]
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Executed,
         Self::Released,
         Self::Suspended,
@@ -59,6 +60,7 @@ impl RequestOutcome {
         Self::Missing,
         Self::Malformed,
         Self::Rejected,
+        Self::EarlyData,
         Self::StoreError,
         Self::StoreFull,
         Self::ScopeFull,
@@ -91,6 +93,7 @@ impl RequestOutcome {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Rejected => "rejected",
+            Self::EarlyData => "early_data",
             Self::StoreError => "store_error",
             Self::StoreFull => "store_full",
             Self::ScopeFull => "scope_full",

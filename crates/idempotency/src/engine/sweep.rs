@@ -45,9 +45,9 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
         tokio::time::sleep(every).await;
         let Some(store) = store.upgrade() else { return };
         let mut removed = 0;
-        loop {
+        let is_swept = loop {
             match with_store_timeout(&store, store.purge_expired(BATCH)).await {
-                Ok(0) => break,
+                Ok(0) => break true,
                 Ok(batch) => {
                     metrics::swept(batch);
                     removed += batch;
@@ -58,15 +58,31 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
                         error = %Causes(&error),
                         "expired keys could not be removed; the next sweep retries",
                     );
-                    break;
+                    break false;
                 }
             }
             tokio::time::sleep(PAUSE).await;
-        }
+        };
         tracing::debug!(
             idempotency.store = store.name(),
             removed,
             "swept expired keys"
         );
+        if is_swept && metrics::ARE_RECORDED {
+            measure(&store).await;
+        }
+    }
+}
+
+/// Shows how many records are left.
+async fn measure(store: &Arc<dyn Store>) {
+    match with_store_timeout(store, store.live_records()).await {
+        Ok(Some(records)) => metrics::live(store.name(), records),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            idempotency.store = store.name(),
+            error = %Causes(&error),
+            "the keys that are stored could not be counted",
+        ),
     }
 }

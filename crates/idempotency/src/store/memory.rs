@@ -199,6 +199,13 @@ impl Store for MemoryStore {
         Ok(purged)
     }
 
+    /// A free key that has spent tokens counts until it is swept.
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        let shards = self.shards.iter();
+        let records = shards.map(|shard| shard.lock().slots.len() as u64).sum();
+        Ok(Some(records))
+    }
+
     async fn verify(&self) -> Verification {
         let mut verification = Verification::new();
         verification.warning(

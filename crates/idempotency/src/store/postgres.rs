@@ -8,6 +8,7 @@ mod error;
 mod identity;
 mod lane;
 mod listener;
+mod live;
 mod looks;
 mod opening;
 mod operators;
@@ -296,6 +297,10 @@ impl Store for PostgresStore {
             query(statements::PURGE).bind(records::rows(limit))
         });
         Ok(purged.await?.len())
+    }
+
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        self.counted().await.map(Some)
     }
 
     async fn verify(&self) -> Verification {

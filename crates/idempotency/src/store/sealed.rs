@@ -237,6 +237,10 @@ impl Store for SealedStore {
         self.store.purge_expired(limit).await
     }
 
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        self.store.live_records().await
+    }
+
     async fn verify(&self) -> Verification {
         self.store.verify().await
     }

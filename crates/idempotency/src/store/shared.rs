@@ -99,6 +99,10 @@ macro_rules! delegate {
                     self.as_ref().purge_expired(limit).await
                 }
 
+                async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+                    self.as_ref().live_records().await
+                }
+
                 async fn verify(&self) -> Verification {
                     self.as_ref().verify().await
                 }

@@ -5,6 +5,7 @@ mod file;
 mod guard;
 mod job;
 mod leaps;
+mod live;
 mod millis;
 mod operators;
 mod own;
@@ -350,6 +351,10 @@ impl Store for SqliteStore {
             }
         }
         Ok(purged)
+    }
+
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        self.counted().await.map(Some)
     }
 
     async fn verify(&self) -> Verification {

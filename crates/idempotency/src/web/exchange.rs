@@ -177,13 +177,17 @@ where
                  This attempt had no effect.",
             ));
         }
+        if let Keyed::By(key) = &keyed {
+            self.request
+                .check_length(key, &self.idempotency, &self.options)?;
+        }
         Ok(keyed)
     }
 
     /// Claims the key of the request, which has been read.
     fn begin(&mut self, keyed: Keyed) -> Result<Next, Problem> {
         let (idempotency, options) = (&self.idempotency, &self.options);
-        let Some(key) = self.request.key(options, keyed)? else {
+        let Some(key) = self.request.key(idempotency, options, keyed)? else {
             return Ok(Next::Pass);
         };
         if self.request.parts.extensions.get::<Execution>().is_some() {

@@ -180,7 +180,7 @@ fn add_problems(
     limits_new_keys: bool,
 ) {
     let mut by_status = BTreeMap::<u16, Vec<HttpRejection>>::new();
-    for problem in problems(options, limits_new_keys) {
+    for problem in problems(config, options, limits_new_keys) {
         let rejection = problem.describe(config);
         by_status
             .entry(rejection.status().as_u16())
@@ -238,7 +238,11 @@ fn add_problems(
 }
 
 /// The refusals that the operation can come to.
-fn problems(options: &EffectiveOptions, limits_new_keys: bool) -> Vec<Problem> {
+fn problems(
+    config: &HttpConfig,
+    options: &EffectiveOptions,
+    limits_new_keys: bool,
+) -> Vec<Problem> {
     let mut problems = vec![
         Problem::KeyMalformed(KeyError::Character),
         Problem::KeyMalformed(KeyError::TooLong),
@@ -270,6 +274,12 @@ fn problems(options: &EffectiveOptions, limits_new_keys: bool) -> Vec<Problem> {
     }
     if options.required {
         problems.push(Problem::KeyMissing);
+    } else if config.refuses_keyless_early_data {
+        problems.push(Problem::EarlyData);
+    }
+    if config.min_anonymous_key_length > 0 {
+        let min = config.min_anonymous_key_length;
+        problems.push(Problem::AnonymousKeyTooShort { min });
     }
     if options.on_lost == OnLost::Refuse {
         problems.push(Problem::OutcomeUnknown);

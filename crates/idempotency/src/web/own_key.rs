@@ -1,11 +1,11 @@
 //! The key of a request whose endpoint has a function to find it.
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 
 use super::{complete::Complete, problem::Problem};
 use crate::{
-    IdempotencyKey, KeyFn, KeyRequest, key_source::Kind, log_text::Causes,
+    HttpConfig, Idempotency, IdempotencyKey, KeyFn, KeyRequest, key_source::Kind, log_text::Causes,
     options::EffectiveOptions,
 };
 
@@ -18,15 +18,21 @@ pub(super) enum Keyed {
     InBody(KeyFn),
 }
 
-impl From<Option<IdempotencyKey>> for Keyed {
-    fn from(key: Option<IdempotencyKey>) -> Self {
-        key.map_or(Self::Not, Self::By)
+impl Keyed {
+    /// Of a request that has no key and needs none, unless early data needs one.
+    pub(super) fn not(config: &HttpConfig, headers: &HeaderMap) -> Result<Self, Problem> {
+        if config.refuses_without_key(headers) {
+            Err(Problem::EarlyData)
+        } else {
+            Ok(Self::Not)
+        }
     }
 }
 
 /// The key that the application's function finds, in the head, or with the body.
 pub(super) fn own_key(
     find: KeyFn,
+    config: &HttpConfig,
     options: &EffectiveOptions,
     head: &Parts,
     body: Option<&Bytes>,
@@ -40,7 +46,8 @@ pub(super) fn own_key(
     let places = request.into_places();
     match found {
         Ok(None) if options.required => Err(Problem::OwnKeyMissing(places)),
-        Ok(key) => Ok(key.into()),
+        Ok(None) => Keyed::not(config, &head.headers),
+        Ok(Some(key)) => Ok(Keyed::By(key)),
         Err(rejection) => match rejection.kind() {
             Kind::Key(_) | Kind::Told(_) => Err(Problem::OwnKeyMalformed(places, rejection)),
             Kind::Failed(_) | Kind::NeedsBody => {
@@ -58,16 +65,22 @@ impl Complete {
     /// The key that protects this request, now that its body has been read.
     pub(super) fn key(
         &self,
+        idempotency: &Idempotency,
         options: &EffectiveOptions,
         keyed: Keyed,
     ) -> Result<Option<IdempotencyKey>, Problem> {
-        match keyed {
-            Keyed::By(key) => Ok(Some(key)),
-            Keyed::Not => Ok(None),
-            Keyed::InBody(find) => match own_key(find, options, &self.parts, Some(&self.body))? {
-                Keyed::By(key) => Ok(Some(key)),
-                Keyed::Not | Keyed::InBody(_) => Ok(None),
-            },
+        let find = match keyed {
+            Keyed::By(key) => return Ok(Some(key)),
+            Keyed::Not => return Ok(None),
+            Keyed::InBody(find) => find,
+        };
+        let config = idempotency.http();
+        match own_key(find, config, options, &self.parts, Some(&self.body))? {
+            Keyed::By(key) => {
+                self.check_length(&key, idempotency, options)?;
+                Ok(Some(key))
+            }
+            Keyed::Not | Keyed::InBody(_) => Ok(None),
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn passes(
         || options.key.is_none()
             && !options.required
             && request::has_no_key(idempotency.http(), request.headers())
+            && !idempotency.http().refuses_without_key(request.headers())
 }
 
 impl<F: Future> Responding<F> {

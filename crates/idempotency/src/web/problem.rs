@@ -20,6 +20,11 @@ pub(super) enum Problem {
     /// Of an endpoint whose key comes from these places.
     OwnKeyMissing(Places),
     OwnKeyMalformed(Places, KeyRejection),
+    /// Of a caller without scope and credentials, whose keys have at least so many characters.
+    AnonymousKeyTooShort {
+        min: usize,
+    },
+    EarlyData,
     CredentialsRepeated,
     ContentTooLarge,
     ContentIncomplete,
@@ -63,7 +68,10 @@ impl Problem {
     pub(super) fn outcome(&self) -> RequestOutcome {
         match self {
             Self::KeyMissing | Self::OwnKeyMissing(_) => RequestOutcome::Missing,
-            Self::KeyMalformed(_) | Self::OwnKeyMalformed(..) => RequestOutcome::Malformed,
+            Self::KeyMalformed(_)
+            | Self::OwnKeyMalformed(..)
+            | Self::AnonymousKeyTooShort { .. } => RequestOutcome::Malformed,
+            Self::EarlyData => RequestOutcome::EarlyData,
             Self::CredentialsRepeated | Self::ContentTooLarge | Self::ContentIncomplete => {
                 RequestOutcome::Rejected
             }

@@ -50,7 +50,7 @@ pub(super) fn key(
         return Ok(Keyed::Not);
     }
     if let Some(key) = options.key {
-        return own_key(key, options, head, None);
+        return own_key(key, config, options, head, None);
     }
     let read = |name| field(config, &head.headers, name).map_err(Problem::KeyMalformed);
     let key = read(&config.key)?;
@@ -64,13 +64,13 @@ pub(super) fn key(
             if options.required {
                 Err(Problem::KeyMissing)
             } else {
-                Ok(Keyed::Not)
+                Keyed::not(config, &head.headers)
             }
         }
         (Some(key), Some(former)) if key != former => {
             Err(Problem::KeyMalformed(KeyError::Repeated))
         }
-        (key, former) => Ok(key.or(former).into()),
+        (Some(key), _) | (None, Some(key)) => Ok(Keyed::By(key)),
     }
 }
 
@@ -185,6 +185,20 @@ impl Complete {
             }),
             None => caller::caller(idempotency.http(), &self.parts.headers),
         }
+    }
+
+    /// Refuses a key that another caller may guess, or choose by chance, if the two cannot be told apart.
+    pub(super) fn check_length(
+        &self,
+        key: &IdempotencyKey,
+        idempotency: &Idempotency,
+        options: &EffectiveOptions,
+    ) -> Result<(), Problem> {
+        let min = idempotency.http().min_anonymous_key_length;
+        if key.expose().len() < min && self.caller(idempotency, options)?.scope.is_anonymous() {
+            return Err(Problem::AnonymousKeyTooShort { min });
+        }
+        Ok(())
     }
 
     /// What the request asks: method, path, query, media type, body. The scheme and the authority do not count, because

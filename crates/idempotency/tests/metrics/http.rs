@@ -10,8 +10,8 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::{
-    Disposition, Execution, Idempotency, IdempotencyLayer, MemoryStore, Observation, Options,
-    ReplayWith, StepError, idempotent, operators::KeyChange, store::ListRequest,
+    Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, Observation,
+    Options, ReplayWith, StepError, idempotent, operators::KeyChange, store::ListRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
@@ -146,6 +146,25 @@ async fn a_request_whose_response_was_erased_or_whose_service_stops_is_counted_s
     idempotency.shutdown().await;
     assert_eq!(send(&app, "/book", &["b"], "").await.status(), 503);
     recorded.assert_one("shutting_down");
+}
+
+// proves: outcomes-are-counted
+#[tokio::test]
+async fn what_a_service_refuses_by_its_own_settings_is_counted_so() {
+    let recorded = Recorded::new();
+    let _recording = metrics::set_default_local_recorder(&*recorded.recorder);
+    let http = HttpConfig::new()
+        .without_keyless_early_data()
+        .with_min_anonymous_key_length(16);
+    let store = MemoryStore::new();
+    let app = app(&Idempotency::builder(store).with_http(http).build());
+    let early = Request::post("/fail").header("early-data", "1");
+    let early = early.body(Body::empty()).expect("a request");
+    let refused = app.clone().oneshot(early).await.expect("a response");
+    assert_eq!(refused.status(), StatusCode::TOO_EARLY);
+    recorded.assert_one("early_data");
+    assert_eq!(send(&app, "/fail", &["short"], "").await.status(), 400);
+    recorded.assert_one("malformed");
 }
 
 // proves: outcomes-are-counted

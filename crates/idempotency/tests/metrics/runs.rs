@@ -206,3 +206,41 @@ async fn lost_owners_take_overs_renewals_and_swept_records_are_counted() {
         "{counted:?}"
     );
 }
+
+// proves: outcomes-are-counted
+#[tokio::test(start_paused = true)]
+async fn how_many_records_are_left_is_shown_after_each_sweep() {
+    let recorded = Recorded::new();
+    let _recording = metrics::set_default_local_recorder(&*recorded.recorder);
+    let clock = Clock::manual();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let idempotency = Idempotency::builder(store)
+        .with_secret(b"of this service")
+        .with_sweep_every(Duration::from_secs(3600))
+        .build();
+    for key in ["a", "b", "c"] {
+        let ran = run(&idempotency, &Options::new(), key).await;
+        assert_eq!(ran.ok(), Some(Run::Executed(1)));
+    }
+    let counted = recorded.next();
+    assert_eq!(
+        counted.get("idempotency_live_records memory"),
+        None,
+        "{counted:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(3601)).await;
+    let counted = recorded.next();
+    assert_eq!(
+        counted["idempotency_live_records memory"], 3.0,
+        "{counted:?}"
+    );
+    clock.advance(Duration::from_secs(2 * 24 * 3600));
+    let ran = run(&idempotency, &Options::new(), "d").await;
+    assert_eq!(ran.ok(), Some(Run::Executed(1)));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let counted = recorded.next();
+    assert_eq!(
+        counted["idempotency_live_records memory"], 1.0,
+        "{counted:?}"
+    );
+}

@@ -27,6 +27,7 @@ mod clocks;
 mod ended;
 mod full;
 mod labels;
+mod live;
 mod opening;
 mod outages;
 #[cfg(unix)]

@@ -198,6 +198,10 @@ impl<H: Hooks> Store for Delegate<H> {
         self.0.purge_expired(limit).await
     }
 
+    async fn live_records(&self) -> Result<Option<u64>, StoreError> {
+        self.0.store().live_records().await
+    }
+
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.0.subscribe(id)
     }

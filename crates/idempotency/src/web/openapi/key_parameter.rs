@@ -56,10 +56,10 @@ pub(super) fn add_key(
         }
         parameter.insert("required".into(), is_required.into());
         let parts = match &own {
-            Some(_) => own_key(options),
+            Some(_) => own_key(config, options),
             None => [
                 ("description", key_description(config, options).into()),
-                ("schema", key_schema(config.key_syntax)),
+                ("schema", key_schema(config)),
             ],
         };
         for (part, value) in parts {
@@ -80,41 +80,59 @@ fn key_description(config: &HttpConfig, options: &EffectiveOptions) -> String {
     };
     format!(
         "A value that the client makes for this request, such as a UUID, and repeats when it retries: 1 to {} characters, {quotes}. \
-         A retry with the same key and the same request receives the first response again, for {} seconds. Each caller has keys of its own.",
+         A retry with the same key and the same request receives the first response again, for {} seconds. Each caller has keys of its own.{}",
         IdempotencyKey::MAX_LENGTH,
         options.ttl.as_secs(),
+        anonymous(config),
     )
 }
 
+/// What holds for callers without scope and credentials only.
+fn anonymous(config: &HttpConfig) -> String {
+    match config.min_anonymous_key_length {
+        0 | 1 => String::new(),
+        min => format!(" A caller without credentials sends at least {min} characters."),
+    }
+}
+
+/// The shortest key that every caller may send: no document knows who calls.
+fn min_length(config: &HttpConfig) -> usize {
+    config.min_anonymous_key_length.max(1)
+}
+
 /// The description and the schema of a field that is not the library's.
-fn own_key(options: &EffectiveOptions) -> [(&'static str, Value); 2] {
+fn own_key(config: &HttpConfig, options: &EffectiveOptions) -> [(&'static str, Value); 2] {
     let max = IdempotencyKey::MAX_LENGTH;
     let description = format!(
         "The key of this request, which is the same in each retry: 1 to {max} characters. A retry with the same key and the same request \
-         receives the first response again, for {} seconds.",
+         receives the first response again, for {} seconds.{}",
         options.ttl.as_secs(),
+        anonymous(config),
     );
     [
         ("description", description.into()),
-        ("schema", json!({ "type": "string", "minLength": 1 })),
+        (
+            "schema",
+            json!({ "type": "string", "minLength": min_length(config) }),
+        ),
     ]
 }
 
-fn key_schema(syntax: KeySyntax) -> Value {
+fn key_schema(config: &HttpConfig) -> Value {
     // The characters of a string between its quotes; at either end, a space is not one of them.
     let inner = r#"([!#-\[\]-~]|\\["\\])"#;
     let quoted = format!(r#""{inner}(( |{inner})*{inner})?""#);
-    let max = IdempotencyKey::MAX_LENGTH;
-    match syntax {
+    let (min, max) = (min_length(config), IdempotencyKey::MAX_LENGTH);
+    match config.key_syntax {
         KeySyntax::Quoted => json!({
             // Each character of a key may be preceded by a backslash.
-            "type": "string", "format": "sf-string", "minLength": 3, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
+            "type": "string", "format": "sf-string", "minLength": 2 + min, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
         }),
         KeySyntax::QuotedOrBare => {
             let first = BARE_PUNCTUATION.replace([':', '@'], "");
             let bare = format!("[A-Za-z0-9{first}][A-Za-z0-9{BARE_PUNCTUATION}]*");
             let pattern = format!("^({bare}|{quoted})$");
-            json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
+            json!({ "type": "string", "minLength": min, "maxLength": max, "pattern": pattern })
         }
     }
 }

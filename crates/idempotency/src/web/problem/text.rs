@@ -67,6 +67,27 @@ impl Problem {
                      {rejection}."
                 ),
             ),
+            Self::AnonymousKeyTooShort { min } => HttpRejection::new(
+                StatusCode::BAD_REQUEST,
+                "key-malformed",
+                "idempotency_key_too_short",
+                "Idempotency-Key is malformed",
+                &format!(
+                    "Without credentials, a key needs at least {min} characters, because all \
+                     callers without credentials share their keys. Send a random value, such as a \
+                     UUID. This attempt had no effect."
+                ),
+            ),
+            Self::EarlyData => HttpRejection::new(
+                StatusCode::TOO_EARLY,
+                "early-data",
+                "idempotency_early_data",
+                "Early data has no Idempotency-Key",
+                "The request arrived before the TLS handshake was complete, so an attacker may \
+                 have sent a copy of it. This attempt had no effect. Send it again after the \
+                 handshake, or with a key.",
+            )
+            .with_retry_after(1),
             Self::CredentialsRepeated => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "credentials-repeated",
