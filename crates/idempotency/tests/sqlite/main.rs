@@ -31,6 +31,7 @@ mod opening;
 mod outages;
 #[cfg(unix)]
 mod owners;
+mod places;
 mod records;
 mod shares;
 mod spent;
@@ -59,6 +60,33 @@ const TTL: Duration = Duration::from_secs(3600);
 
 fn hold(key: u8) -> Hold {
     Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
+}
+
+/// Makes the file one of version 1, without the columns that came later.
+fn earlier_file(path: &Path, later: &[&str]) -> Connection {
+    let connection = Connection::open(path).expect("a connection");
+    let older = "
+        create table earlier (
+            id blob not null primary key, fingerprint blob not null, token blob not null, attempt integer not null,
+            expires_at integer not null, phase integer not null, lease_until integer, outcome blob, spent blob,
+            scope integer, created_at integer, completed_at integer, route text, label text
+        ) strict;
+        insert into earlier
+            select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope, created_at,
+                completed_at, route, label
+            from idempotency_records;
+        drop table idempotency_records;
+        drop table idempotency_places;
+        alter table earlier rename to idempotency_records;
+        create index idempotency_records_by_expiry on idempotency_records (expires_at);
+        update idempotency_schema set version = 1;
+    ";
+    connection.execute_batch(older).expect("an earlier file");
+    for column in later {
+        let older = format!("alter table idempotency_records drop column {column}");
+        connection.execute_batch(&older).expect("an older file");
+    }
+    connection
 }
 
 fn asked() -> Fingerprint {

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use super::{
     SqliteStoreError,
     file::LockedFile,
+    index,
     job::{Call, Job, Waiting},
-    record_filter::RecordFilter,
+    places::Places,
     room::Room,
     threads::{Turn, Workers},
     timeline::Timeline,
@@ -48,6 +49,8 @@ pub struct SqliteDatabase(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
+    /// Where the records are, once there is a store.
+    places: Places,
     /// What the stores in the file share, once there is one.
     in_file: OnceLock<InFile>,
     // Dropped first: the connection that writes must close last, which empties the log.
@@ -57,7 +60,7 @@ struct Shared {
 }
 
 /// What a store knows about its file.
-pub(super) type InFile = (RecordFilter, Room, Timeline);
+pub(super) type InFile = (Places, Room, Timeline);
 
 /// Reads take microseconds; the second thread is for longer ones. The application has this many, and the
 /// store's own reads have as many again.
@@ -80,12 +83,14 @@ impl SqliteDatabase {
             let connections = connections.collect::<Result<Vec<_>, _>>()?;
             Workers::reading(connections, &file).map_err(failed)
         };
+        let places = Places::default();
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
+            places: places.clone(),
             in_file: OnceLock::new(),
             readers: readers()?,
             look_ups: readers()?,
-            writer: Workers::writing(writer, &file).map_err(failed)?,
+            writer: Workers::writing(writer, &file, places).map_err(failed)?,
         })))
     }
 
@@ -140,7 +145,7 @@ impl SqliteDatabase {
         read_on(&self.0.look_ups, work).await
     }
 
-    /// Which records may be in the file, what they take (counted in the background), and the file's time, once its
+    /// Where the records are in the file, what they take (counted in the background), and the file's time, once its
     /// tables exist.
     pub(super) fn in_file(&self) -> Result<InFile, SqliteStoreError> {
         if let Some(in_file) = self.0.in_file.get() {
@@ -152,14 +157,15 @@ impl SqliteDatabase {
             if let Some(in_file) = database.0.in_file.get() {
                 return Ok(in_file.clone());
             }
-            let (known, has_records) = RecordFilter::load(connection)?;
-            let room = if has_records {
+            let places = &database.0.places;
+            index::begin_use(connection, places)?;
+            let room = if index::has_records(connection)? {
                 database.count_records()
             } else {
                 Room::empty()
             };
             let timeline = Timeline::load(connection)?;
-            let in_file = (known, room, timeline);
+            let in_file = (places.clone(), room, timeline);
             Ok(database.0.in_file.get_or_init(|| in_file).clone())
         })
     }

@@ -34,9 +34,8 @@ const LOCK: &str = ".lock";
 const PREPARED_STATEMENTS: usize = 128;
 
 /// `full` makes a commit survive a power failure, which a response promises. The savepoints of a batch stay out of
-/// temporary files. The ids of records are random, so a batch changes many pages of their index. A long log lets the
-/// same page change many times between two checkpoints, which wait for the disk and hold up the writer. After a burst
-/// the log is truncated by the next checkpoint.
+/// temporary files. A long log lets the same page change many times between two checkpoints, which wait for the disk
+/// and hold up the writer. After a burst the log is truncated by the next checkpoint.
 const SET_UP_WRITER: &str = "
     pragma synchronous = full;
     pragma wal_autocheckpoint = 8192;

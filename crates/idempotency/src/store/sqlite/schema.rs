@@ -6,7 +6,7 @@ use super::{SqliteDatabase, SqliteStoreError, saved};
 
 /// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
 /// older one.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 // A separate table and not `user_version`, which belongs to the application that shares the file.
 const CREATE_VERSION: &str = "
@@ -17,14 +17,19 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
-// `lease_until` is set only while the record is in flight or withdrawn. `outcome` is the run's progress until it is
-// completed, and then its outcome. `spent` holds the spent tokens other than the record's own, 16 bytes each, the
-// latest first. Times are in milliseconds since 1970. `scope` is a digest of the record's scope. `created_at` is when
-// its first attempt claimed the key, or its transaction was committed. An operator finds the record by `route` and
-// `label`.
+// Rows are appended, and `place` is their order in time. `lease_until` is set only while the record is in flight or
+// withdrawn. `outcome` is the run's progress until it is completed, and then its outcome. `spent` holds the spent tokens
+// other than the record's own, 16 bytes each, the latest first. Times are in milliseconds since 1970. `scope` is a
+// digest of the record's scope. `created_at` is when its first attempt claimed the key, or its transaction was
+// committed. An operator finds the record by `route` and `label`.
+//
+// No index has the ids, because each new one would change a page of its own. The store finds recent rows by an index in
+// memory, and the others by `idempotency_places`, which is written in the order of ids. `start` is the first eight bytes
+// of an id. Whoever removes a row, or changes its id, need not know of that table.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
-        id blob not null primary key,
+        place integer primary key,
+        id blob not null,
         fingerprint blob not null,
         token blob not null,
         attempt integer not null,
@@ -40,9 +45,40 @@ const CREATE_RECORDS: &str = "
         label text
     ) strict;
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
+    create table idempotency_places (
+        start blob not null check (length(start) in (0, 8)),
+        place integer not null,
+        primary key (start, place)
+    ) strict, without rowid;
+    create trigger idempotency_records_removed after delete on idempotency_records begin
+        delete from idempotency_places where start = substr(old.id, 1, 8) and place = old.place;
+    end;
+    create trigger idempotency_records_moved after update of id, place on idempotency_records begin
+        delete from idempotency_places where start = substr(old.id, 1, 8) and place = old.place;
+        insert or ignore into idempotency_places (start, place)
+            select substr(new.id, 1, 8), new.place where length(new.id) = 32;
+    end;
 ";
 
-// Files of earlier releases lack these columns, and those releases ignore them.
+// Version 1 has a table with an index of the ids.
+const SET_VERSION_1_ASIDE: &str = "
+    drop index if exists idempotency_records_by_expiry;
+    alter table idempotency_records rename to idempotency_records_1;
+";
+
+const TAKE_OVER_VERSION_1: &str = "
+    insert into idempotency_records
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
+         created_at, completed_at, route, label)
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
+        created_at, completed_at, route, label
+    from idempotency_records_1
+    order by rowid;
+    drop table idempotency_records_1;
+    update idempotency_schema set version = 2;
+";
+
+// Files of the first releases lack these columns.
 const LATER_COLUMNS: [(&str, &str); 6] = [
     ("spent", "blob"),
     ("scope", "integer"),
@@ -72,13 +108,17 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> 
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {
-            if found <= VERSION {
+            if found < VERSION {
                 for (column, kind) in LATER_COLUMNS {
                     let has_it = connection.query_row(HAS_COLUMN, [column], |row| row.get(0));
                     if !has_it? {
                         connection.execute_batch(&format!("{ADD_COLUMN} {column} {kind}"))?;
                     }
                 }
+                connection.execute_batch(SET_VERSION_1_ASIDE)?;
+                connection.execute_batch(CREATE_RECORDS)?;
+                connection.execute_batch(TAKE_OVER_VERSION_1)?;
+                return Ok(VERSION);
             }
             return Ok(found);
         }

@@ -10,7 +10,19 @@ struct Found {
     journal: String,
     schema: Option<i64>,
     damage: String,
+    /// How many more records than places, up to where the table of places has all.
+    without_place: i64,
 }
+
+const WITHOUT_PLACE: &str = "
+    with complete (up_to) as (
+        select coalesce(max(place), 0) from idempotency_places where start = x''
+    )
+    select
+        (select count(*) from idempotency_records where place <= up_to and length(id) = 32)
+        - (select count(*) from idempotency_places where start > x'' and place <= up_to)
+    from complete
+";
 
 /// Adds what the file says of itself. It is read as a whole, on a thread for the application's reads.
 pub(super) async fn check(database: &SqliteDatabase, verification: &mut Verification) {
@@ -46,7 +58,14 @@ pub(super) async fn check(database: &SqliteDatabase, verification: &mut Verifica
         verification.problem(
             "integrity",
             found.damage,
-            "restore the file from a copy, or recover it with the command .recover of sqlite3",
+            "restore the file from a copy, or recover it with the command .recover of sqlite3, and then \"delete from idempotency_places\"",
+        );
+    }
+    if found.without_place != 0 {
+        verification.problem(
+            "index",
+            "the table idempotency_places does not agree with the table idempotency_records",
+            "stop the service, run \"delete from idempotency_places\" by sqlite3, and start the service again",
         );
     }
     if found.journal == "wal" {
@@ -71,5 +90,6 @@ fn find(connection: &Connection) -> Result<Found, rusqlite::Error> {
             row.get(0)
         })?,
         damage: text("pragma quick_check(1)")?,
+        without_place: connection.query_row(WITHOUT_PLACE, [], |row| row.get(0))?,
     })
 }

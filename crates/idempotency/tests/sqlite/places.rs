@@ -1,0 +1,134 @@
+//! How the store finds records whose ids no index of SQLite has.
+
+use super::*;
+
+async fn complete(store: &SqliteStore, hold: &Hold) {
+    assert_eq!(claim(store, hold, &asked()).await.ok(), Some(won(1)));
+    let done = store.complete(hold, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+}
+
+async fn replays(store: &SqliteStore, key: u8) -> bool {
+    matches!(claim(store, &hold(key), &asked()).await, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
+}
+
+/// Version 1 has an index of the ids.
+// proves: other-version-is-error
+#[tokio::test]
+async fn a_file_of_version_1_keeps_its_records_and_then_refuses_that_version() {
+    let folder = Folder::new();
+    let (running, ended) = (hold(1), hold(2));
+    {
+        let store = SqliteStore::open(folder.file()).expect("a store");
+        assert_eq!(claim(&store, &running, &asked()).await.ok(), Some(won(1)));
+        complete(&store, &ended).await;
+    }
+    drop(earlier_file(&folder.file(), &[]));
+
+    for _ in 0..2 {
+        let store = SqliteStore::open(folder.file()).expect("a store");
+        assert!(replays(&store, 2).await);
+        let other = claim(&store, &hold(1), &asked()).await;
+        assert!(matches!(other, Ok(Claim::InFlight { .. })), "{other:?}");
+    }
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let done = store
+        .complete(&running, Bytes::from_static(b"booked"))
+        .await;
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+    assert!(replays(&store, 1).await);
+    drop(store);
+    let connection = Connection::open(folder.file()).expect("a connection");
+    let version = "select version from idempotency_schema";
+    let version = connection.query_row(version, (), |row| row.get(0));
+    assert_eq!(version, Ok(2));
+    let left = "select count(*) from sqlite_schema where name like '%records_1'";
+    let left = connection.query_row(left, (), |row| row.get(0));
+    assert_eq!(left, Ok(0));
+}
+
+/// The index has a record that the file does not have.
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn a_record_that_vanished_from_the_file_is_an_error_and_then_absent() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    for key in [1, 2] {
+        complete(&store, &hold(key)).await;
+    }
+    let found = store.inspect(&hold(1).id).await.expect("an inspection");
+    let token = found.expect("a record").token;
+    let delete = move |connection: &Connection| {
+        let delete = "delete from idempotency_records where token = ?1";
+        connection.execute(delete, [token.as_bytes()])
+    };
+    assert_eq!(store.database().write(delete).await.ok(), Some(1));
+    let refused = claim(&store, &hold(1), &asked()).await;
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+    // By then the index was read from the file again.
+    assert_eq!(claim(&store, &hold(1), &asked()).await.ok(), Some(won(1)));
+    assert!(replays(&store, 2).await);
+}
+
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn what_another_program_writes_is_noticed_by_the_next_write() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    for key in [1, 2, 3] {
+        complete(&store, &hold(key)).await;
+    }
+    let other = Connection::open(folder.file()).expect("a connection");
+    let id = |key| *hold(key).id.as_bytes();
+    let delete = "delete from idempotency_records where id = ?1";
+    assert_eq!(other.execute(delete, [id(1)]), Ok(1));
+    let rename = "update idempotency_records set id = ?1 where id = ?2";
+    assert_eq!(other.execute(rename, [id(4), id(2)]), Ok(1));
+    for (key, is_there) in [(1, false), (2, false), (3, true), (4, true)] {
+        let found = claim(&store, &hold(key), &asked()).await;
+        assert_eq!(
+            matches!(found, Ok(Claim::Completed { .. })),
+            is_there,
+            "{key}: {found:?}"
+        );
+        assert!(found.is_ok(), "{key}: {found:?}");
+    }
+}
+
+/// A piece of work that fails takes its record with it, and others go on.
+// proves: rows-and-key-commit-together
+#[tokio::test]
+async fn a_record_that_was_rolled_back_is_absent() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let database = store.database().clone();
+    let tables = "
+        create table guests (id integer primary key) strict;
+        create table stays (guest integer references guests (id) deferrable initially deferred) strict;
+    ";
+    let created = database.write(move |connection| connection.execute_batch(tables));
+    created.await.expect("tables");
+    let go_on = hold_up(&database).await;
+    let (first, second) = (hold(1), hold(2));
+    let asked = asked();
+    let claims = async {
+        tokio::join!(
+            claim(&store, &first, &asked),
+            claim(&store, &second, &asked)
+        )
+    };
+    let broken =
+        database.write(|connection| connection.execute("insert into stays values (7)", ()));
+    let (mut claims, mut broken) = (pin!(claims), pin!(broken));
+    begin(claims.as_mut()).await;
+    begin(broken.as_mut()).await;
+    drop(go_on);
+    let (one, other) = claims.await;
+    assert!(one.is_err() && other.is_err(), "{one:?} {other:?}");
+    assert!(broken.await.is_err());
+    for hold in [&first, &second] {
+        assert_eq!(store.inspect(&hold.id).await.ok(), Some(None));
+        assert_eq!(claim(&store, hold, &asked).await.ok(), Some(won(1)));
+    }
+}
