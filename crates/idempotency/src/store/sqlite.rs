@@ -7,6 +7,7 @@ mod index;
 mod job;
 mod leaps;
 mod list;
+mod loading;
 mod millis;
 mod new_row;
 mod older;
@@ -24,6 +25,7 @@ mod statements;
 mod threads;
 mod timeline;
 mod transaction;
+mod upgrade;
 mod verify;
 mod warn;
 mod writes;
@@ -191,22 +193,24 @@ impl Store for SqliteStore {
         } = request;
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
-        let candidates = self.places.durable(&id);
-        if candidates.are_none() {
+        match self.places.durable(&id) {
+            // Only the thread that writes knows.
+            None => {}
             // A flood takes no turn of the writer.
-            self.room.admit(&hold.scope, self.limit)?;
-        } else {
+            Some(none) if none.are_none() => self.room.admit(&hold.scope, self.limit)?,
             // Most duplicates get their response here, without a turn of the writer.
-            let found = self.see(id, candidates).await?;
-            let now = self.timeline.now();
-            let found = match found {
-                Seen::Found(found) => Some(*found),
-                Seen::Nothing | Seen::Unclear => None,
-            };
-            match records::decide(found, &hold, &fingerprint, on_lost, &now) {
-                Found::Settled(claim) => return Ok(claim),
-                Found::Spent => return Err(StoreError::withdrawn()),
-                Found::Free { .. } => {}
+            Some(candidates) => {
+                let found = self.see(id, candidates).await?;
+                let now = self.timeline.now();
+                let found = match found {
+                    Seen::Found(found) => Some(*found),
+                    Seen::Nothing | Seen::Unclear => None,
+                };
+                match records::decide(found, &hold, &fingerprint, on_lost, &now) {
+                    Found::Settled(claim) => return Ok(claim),
+                    Found::Spent => return Err(StoreError::withdrawn()),
+                    Found::Free { .. } => {}
+                }
             }
         }
         let (room, limit) = (self.room.clone(), self.limit);
@@ -283,11 +287,12 @@ impl Store for SqliteStore {
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let id = *id;
-        let candidates = self.places.durable(&id);
-        if candidates.are_none() {
-            return Ok(None);
-        }
-        let found = match self.see(id, candidates).await? {
+        let seen = match self.places.durable(&id) {
+            None => Seen::Unclear,
+            Some(none) if none.are_none() => Seen::Nothing,
+            Some(candidates) => self.see(id, candidates).await?,
+        };
+        let found = match seen {
             Seen::Found(found) => Some(*found),
             Seen::Nothing => None,
             Seen::Unclear => {
@@ -303,8 +308,9 @@ impl Store for SqliteStore {
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
         let (now, mut rest) = (self.timeline.now(), request.clone());
         let mut listed = Vec::new();
-        let mut next = Some(Recent::first(&self.places, request));
-        while let Some(recent) = next.filter(|_| rest.limit > 0) {
+        let mut next = Some(Recent::begin(request));
+        while let Some(from) = next.filter(|_| rest.limit > 0) {
+            let recent = self.recent_from(from).await?;
             let asked = rest.clone();
             let page = self
                 .database
@@ -312,7 +318,7 @@ impl Store for SqliteStore {
                 .await?;
             rest.limit -= page.listed.len();
             listed.extend(page.listed);
-            next = page.goes_on.map(|from| Recent::from(&self.places, from));
+            next = page.goes_on;
         }
         Ok(listed)
     }

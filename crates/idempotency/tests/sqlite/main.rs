@@ -36,6 +36,7 @@ mod records;
 mod shares;
 mod spent;
 mod transactional;
+mod upgrades;
 mod verified;
 
 /// A folder that is removed when this is dropped, with the path of a file in it.
@@ -62,26 +63,13 @@ fn hold(key: u8) -> Hold {
     Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
 }
 
-/// Makes the file one of version 1, without the columns that came later.
+/// Makes the file one of version 1 as the guide says, and takes away columns that came later.
 fn earlier_file(path: &Path, later: &[&str]) -> Connection {
     let connection = Connection::open(path).expect("a connection");
-    let older = "
-        create table earlier (
-            id blob not null primary key, fingerprint blob not null, token blob not null, attempt integer not null,
-            expires_at integer not null, phase integer not null, lease_until integer, outcome blob, spent blob,
-            scope integer, created_at integer, completed_at integer, route text, label text
-        ) strict;
-        insert into earlier
-            select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope, created_at,
-                completed_at, route, label
-            from idempotency_records;
-        drop table idempotency_records;
-        drop table idempotency_places;
-        alter table earlier rename to idempotency_records;
-        create index idempotency_records_by_expiry on idempotency_records (expires_at);
-        update idempotency_schema set version = 1;
-    ";
-    connection.execute_batch(older).expect("an earlier file");
+    let guide = include_str!("../../src/docs/operators.md");
+    let (_, back) = guide.split_once("```sql\n").expect("statements");
+    let (back, _) = back.split_once("```").expect("statements");
+    connection.execute_batch(back).expect("an earlier file");
     for column in later {
         let older = format!("alter table idempotency_records drop column {column}");
         connection.execute_batch(&older).expect("an older file");
@@ -103,6 +91,16 @@ async fn claim(store: &SqliteStore, hold: &Hold, asked: &Fingerprint) -> Result<
 /// A claim that is won as this attempt, without progress from an earlier run.
 fn won(attempt: u32) -> Claim {
     Claim::won(attempt, Bytes::new())
+}
+
+async fn complete(store: &SqliteStore, hold: &Hold) {
+    assert_eq!(claim(store, hold, &asked()).await.ok(), Some(won(1)));
+    let done = store.complete(hold, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+}
+
+async fn replays(store: &SqliteStore, key: u8) -> bool {
+    matches!(claim(store, &hold(key), &asked()).await, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
 }
 
 /// A database with a table of the application.

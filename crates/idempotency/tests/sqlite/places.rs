@@ -2,51 +2,6 @@
 
 use super::*;
 
-async fn complete(store: &SqliteStore, hold: &Hold) {
-    assert_eq!(claim(store, hold, &asked()).await.ok(), Some(won(1)));
-    let done = store.complete(hold, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
-}
-
-async fn replays(store: &SqliteStore, key: u8) -> bool {
-    matches!(claim(store, &hold(key), &asked()).await, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
-}
-
-/// Version 1 has an index of the ids.
-// proves: other-version-is-error
-#[tokio::test]
-async fn a_file_of_version_1_keeps_its_records_and_then_refuses_that_version() {
-    let folder = Folder::new();
-    let (running, ended) = (hold(1), hold(2));
-    {
-        let store = SqliteStore::open(folder.file()).expect("a store");
-        assert_eq!(claim(&store, &running, &asked()).await.ok(), Some(won(1)));
-        complete(&store, &ended).await;
-    }
-    drop(earlier_file(&folder.file(), &[]));
-
-    for _ in 0..2 {
-        let store = SqliteStore::open(folder.file()).expect("a store");
-        assert!(replays(&store, 2).await);
-        let other = claim(&store, &hold(1), &asked()).await;
-        assert!(matches!(other, Ok(Claim::InFlight { .. })), "{other:?}");
-    }
-    let store = SqliteStore::open(folder.file()).expect("a store");
-    let done = store
-        .complete(&running, Bytes::from_static(b"booked"))
-        .await;
-    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
-    assert!(replays(&store, 1).await);
-    drop(store);
-    let connection = Connection::open(folder.file()).expect("a connection");
-    let version = "select version from idempotency_schema";
-    let version = connection.query_row(version, (), |row| row.get(0));
-    assert_eq!(version, Ok(2));
-    let left = "select count(*) from sqlite_schema where name like '%records_1'";
-    let left = connection.query_row(left, (), |row| row.get(0));
-    assert_eq!(left, Ok(0));
-}
-
 /// The index has a record that the file does not have.
 // proves: damaged-record-frees-key
 #[tokio::test]
@@ -131,4 +86,51 @@ async fn a_record_that_was_rolled_back_is_absent() {
         assert_eq!(store.inspect(&hold.id).await.ok(), Some(None));
         assert_eq!(claim(&store, hold, &asked).await.ok(), Some(won(1)));
     }
+}
+
+/// By the store's own connection, whose writes SQLite does not report to it.
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn a_record_that_the_application_adds_is_found_and_keeps_its_place() {
+    let add = |key: u8| {
+        let (from, to) = (*hold(1).id.as_bytes(), *hold(key).id.as_bytes());
+        move |connection: &Connection| {
+            let add = "
+                insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase, outcome)
+                select ?2, fingerprint, token, attempt, expires_at, phase, outcome
+                from idempotency_records where id = ?1
+            ";
+            connection.execute(add, [from, to])
+        }
+    };
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    complete(&store, &hold(1)).await;
+    assert_eq!(store.database().write(add(2)).await.ok(), Some(1));
+    assert!(replays(&store, 2).await);
+
+    // In one transaction with claims, one of which is given the place that is already taken.
+    let go_on = hold_up(store.database()).await;
+    let (other, next, asked) = (hold(4), hold(5), asked());
+    let mut added = pin!(store.database().write(add(3)));
+    let mut claims = pin!(async {
+        tokio::join!(
+            claim(&store, &other, &asked),
+            claim(&store, &next, &asked),
+            replays(&store, 3)
+        )
+    });
+    begin(added.as_mut()).await;
+    begin(claims.as_mut()).await;
+    drop(go_on);
+    assert_eq!(added.await.ok(), Some(1));
+    let (refused, won_next, _) = claims.await;
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+    // It came behind the reading of the index.
+    assert_eq!(won_next.ok(), Some(won(1)));
+    for key in [1, 2, 3] {
+        assert!(replays(&store, key).await, "{key}");
+    }
+    assert_eq!(claim(&store, &other, &asked).await.ok(), Some(won(1)));
 }

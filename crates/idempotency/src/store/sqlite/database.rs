@@ -67,7 +67,8 @@ pub(super) type InFile = (Places, Room, Timeline);
 const READERS: usize = 2;
 
 impl SqliteDatabase {
-    /// Opens the file, or creates it.
+    /// Opens the file, or creates it. Tables of an earlier version of this library are turned into those of this one,
+    /// which may take minutes if there are millions of keys.
     ///
     /// # Errors
     ///
@@ -151,14 +152,19 @@ impl SqliteDatabase {
         if let Some(in_file) = self.0.in_file.get() {
             return Ok(in_file.clone());
         }
-        // On the thread that writes, which cannot write a record before this is in place.
+        let places = self.0.places.clone();
+        self.write_blocking(move |_| {
+            places.begin_use();
+            Ok(())
+        })?;
+        // The next transaction has begun by reading the index. The thread that writes cannot write a record before this
+        // is in place.
         let database = self.clone();
         self.write_blocking(move |connection| {
             if let Some(in_file) = database.0.in_file.get() {
                 return Ok(in_file.clone());
             }
             let places = &database.0.places;
-            index::begin_use(connection, places)?;
             let room = if index::has_records(connection)? {
                 database.count_records()
             } else {
@@ -180,6 +186,10 @@ impl SqliteDatabase {
             let _: Result<(), _> = has_begun.recv();
         }
         room
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// Whether both are handles on one file.

@@ -73,9 +73,8 @@ pub(super) fn withdraw(
     }
     // The claim may yet arrive, perhaps when this run is lost or its key is free.
     let spent = found.spent.with(&hold.token);
-    file.connection
-        .prepare_cached(SPEND)?
-        .execute(params![found.place, spent.bytes()])?;
+    let values = params![found.place, hold.id.as_bytes(), spent.bytes()];
+    file.write(SPEND, values)?;
     Ok(false)
 }
 
@@ -137,14 +136,16 @@ pub(super) fn free(
         let latest = found.record.expires_at.max(expires_at.time());
         Millis::after(latest, Duration::ZERO)
     };
-    file.connection.prepare_cached(FREE)?.execute(params![
+    let values = params![
         found.place,
+        found.record.id.as_bytes(),
         token.as_bytes(),
         expires_at,
         PhaseTag::Withdrawn,
         Millis::at(now.leases),
         spent.bytes(),
-    ])?;
+    ];
+    file.write(FREE, values)?;
     changes.removed(Counted::of(found));
     Ok(())
 }
@@ -157,13 +158,14 @@ fn suspend_as(
     attempt: u32,
     now: &Now,
 ) -> Result<(), Error> {
-    file.connection.prepare_cached(WITHDRAW)?.execute(params![
+    let values = params![
         place,
+        hold.id.as_bytes(),
         hold.token.as_bytes(),
         attempt,
         Millis::after(now.dates, hold.ttl),
         PhaseTag::Withdrawn,
         Millis::at(now.leases),
-    ])?;
-    Ok(())
+    ];
+    file.write(WITHDRAW, values)
 }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     SqliteStoreError, guard,
     own::{self, Identity, identity},
+    upgrade,
 };
 
 /// The exclusive right to a database file, until it is dropped.
@@ -103,7 +104,7 @@ impl LockedFile {
                  then do not write to the file with another program while this one runs",
             );
         }
-        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // SQLite silently opens a file that it may not write as read-only.
         if connection.is_readonly("main").unwrap_or(true) {
             return Err(SqliteStoreError::open_kind(
@@ -117,6 +118,9 @@ impl LockedFile {
         for suffix in LOGS.into_iter().chain([LOCK]) {
             own::make_private(&beside(&self.path, suffix))?;
         }
+        // Before the thread that writes has the connection, whose transactions are those of all its work.
+        upgrade::upgrade(&mut connection)
+            .map_err(|error| SqliteStoreError::open(&self.path, error))?;
         Ok(connection)
     }
 

@@ -1,12 +1,9 @@
 //! How the records in the file are found by their ids: the index in memory and its table, with the rows.
 
-use std::collections::BTreeSet;
-
-use rusqlite::{Connection, Error, ffi, params};
+use rusqlite::{Connection, Error, ErrorCode, ToSql, ffi, params};
 
 use super::{
-    older::OlderIds,
-    places::{Candidates, Due, Entry, Moved, Places, ROUND, Start, following},
+    places::{Candidates, Due, Entry, Moved, Places, Start, following},
     row::Stored,
     statements::FIND,
 };
@@ -24,46 +21,58 @@ pub(super) enum Seen {
     Found(Box<Stored>),
     /// There is no such record.
     Nothing,
-    /// One of them has no record. To a reader this happens when a record is added, moved or removed; to the thread that
-    /// writes, when the file has lost it.
+    /// A place of which the index in memory knows has another record, or none. To a reader this happens when a record is
+    /// removed; to the thread that writes, when the file has lost it.
     Unclear,
 }
 
+/// What is in one place.
+enum At {
+    Found(Box<Stored>),
+    /// The record of an id that begins alike.
+    Alike,
+    Other,
+}
+
 const OLDER: &str = "select place from idempotency_places where start = ?1 order by place desc";
-
-const DATA_VERSION: &str = "pragma data_version";
-
-/// Up to which place the table has all records. The row is among the places, so that whoever empties the table has the
-/// index made anew.
-const COMPLETE_UP_TO: &str = "select max(place) from idempotency_places where start = x''";
 
 const FORGET_COMPLETE: &str = "delete from idempotency_places where start = x''";
 
 const SET_COMPLETE: &str = "insert into idempotency_places (start, place) values (x'', ?1)";
 
-const OLDER_STARTS: &str = "select start from idempotency_places where start > x''";
-
 const OLDER_STARTS_FROM: &str = "
     select start from idempotency_places where start >= ?1 and start > x'' order by start limit ?2
 ";
 
-/// An entry that was moved in a round that did not end is there already.
-const MOVE: &str = "insert or ignore into idempotency_places (start, place) values (?1, ?2)";
+const MOVE: &str = "
+    insert or ignore into idempotency_places (start, place)
+    select ?1, place from idempotency_records where place = ?2 and substr(id, 1, 8) = ?1
+";
+
+const IS_MOVED: &str =
+    "select exists (select 1 from idempotency_places where start = ?1 and place = ?2)";
 
 const HAS_RECORDS: &str = "select exists (select 1 from idempotency_records)";
 
-const FIRST: &str = "select min(place) from idempotency_records";
-
-const LAST: &str = "
-    select max(
-        coalesce((select max(place) from idempotency_records), 0),
-        coalesce((select place from idempotency_places where start = x''), 0)
-    )
-";
-
-const RECENT: &str = "select place, id from idempotency_records where place > ?1 order by place";
-
 impl File<'_> {
+    /// Writes the row of an id. Its place and the id are the first two of the values.
+    ///
+    /// A row that is gone must not make a record that is nowhere, and a place that is taken has a record that the index
+    /// does not know: both are errors, and have the index read again.
+    pub(super) fn write(self, statement: &str, values: &[&dyn ToSql]) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached(statement)?;
+        let written = statement.execute(values);
+        let is_other = match &written {
+            Ok(rows) => *rows != 1,
+            Err(error) => error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation),
+        };
+        if is_other {
+            self.places.distrust();
+            return Err(written.err().unwrap_or_else(lost));
+        }
+        written.map(drop)
+    }
+
     /// The record of this id. A place that does not have what the index says is an error.
     pub(super) fn find(&self, id: &RecordId) -> Result<Option<Stored>, Error> {
         match see(self.connection, id, &self.places.all(id))? {
@@ -83,34 +92,21 @@ pub(super) fn see(
     id: &RecordId,
     candidates: &Candidates,
 ) -> Result<Seen, Error> {
-    let start = Entry::new(id, 0).start;
     let mut is_clear = true;
-    let mut look_at = |place: i64| -> Result<Option<Box<Stored>>, Error> {
-        let mut find = connection.prepare_cached(FIND)?;
-        let mut rows = find.query([place])?;
-        let Some(row) = rows.next()? else {
-            is_clear = false;
-            return Ok(None);
-        };
-        let found: Vec<u8> = row.get(0)?;
-        if found == id.as_bytes() {
-            return Stored::read(row).map(|stored| Some(Box::new(stored)));
-        }
-        // Another id may begin like this one.
-        is_clear &= found.len() == id.as_bytes().len() && found.starts_with(&start);
-        Ok(None)
-    };
     for place in &candidates.recent {
-        if let Some(found) = look_at(*place)? {
-            return Ok(Seen::Found(found));
+        match look_at(connection, *place, id)? {
+            At::Found(stored) => return Ok(Seen::Found(stored)),
+            At::Alike => {}
+            At::Other => is_clear = false,
         }
     }
     if candidates.may_be_older {
         let mut older = connection.prepare_cached(OLDER)?;
-        let mut places = older.query([start])?;
+        let mut places = older.query([Entry::new(id, 0).start])?;
+        // The table and the rows are of one moment here, so a place without its row is only left over.
         while let Some(row) = places.next()? {
-            if let Some(found) = look_at(row.get(0)?)? {
-                return Ok(Seen::Found(found));
+            if let At::Found(stored) = look_at(connection, row.get(0)?, id)? {
+                return Ok(Seen::Found(stored));
             }
         }
     }
@@ -121,71 +117,23 @@ pub(super) fn see(
     })
 }
 
-/// Reads the index from the file, if it is not in use yet.
-pub(super) fn begin_use(connection: &Connection, places: &Places) -> Result<(), Error> {
-    if places.is_in_use() {
-        return Ok(());
+fn look_at(connection: &Connection, place: i64, id: &RecordId) -> Result<At, Error> {
+    let mut find = connection.prepare_cached(FIND)?;
+    let mut rows = find.query([place])?;
+    let Some(row) = rows.next()? else {
+        return Ok(At::Other);
+    };
+    let found: Vec<u8> = row.get(0)?;
+    if found == id.as_bytes() {
+        return Stored::read(row).map(|stored| At::Found(Box::new(stored)));
     }
-    load(connection, places, data_version(connection)?)
+    let is_alike =
+        found.len() == id.as_bytes().len() && found.starts_with(&Entry::new(id, 0).start);
+    Ok(if is_alike { At::Alike } else { At::Other })
 }
 
 pub(super) fn has_records(connection: &Connection) -> Result<bool, Error> {
     connection.query_row(HAS_RECORDS, (), |row| row.get(0))
-}
-
-/// Reads the index from the file again, if another program has written to the file since, or it is not known what the
-/// file has.
-pub(super) fn refresh(connection: &Connection, places: &Places) -> Result<(), Error> {
-    if !places.is_in_use() {
-        return Ok(());
-    }
-    let version = data_version(connection)?;
-    if places.is_of(version) {
-        return Ok(());
-    }
-    load(connection, places, version)
-}
-
-/// A number that changes when another connection has written to the file.
-fn data_version(connection: &Connection) -> Result<i64, Error> {
-    let mut version = connection.prepare_cached(DATA_VERSION)?;
-    version.query_row((), |row| row.get(0))
-}
-
-fn load(connection: &Connection, places: &Places, version: i64) -> Result<(), Error> {
-    let number =
-        |statement| connection.query_row(statement, (), |row| row.get::<_, Option<i64>>(0));
-    let complete_up_to = number(COMPLETE_UP_TO)?.unwrap_or_default();
-    let last = number(LAST)?.unwrap_or_default();
-    let first = number(FIRST)?.unwrap_or_default();
-    let about = usize::try_from(last.saturating_sub(first)).unwrap_or_default();
-    let mut older = OlderIds::for_about(about);
-    let mut starts = connection.prepare(OLDER_STARTS)?;
-    let mut rows = starts.query(())?;
-    while let Some(row) = rows.next()? {
-        older.add(row.get(0)?);
-    }
-    let mut recent = Vec::new();
-    let mut records = connection.prepare(RECENT)?;
-    let mut rows = records.query([complete_up_to])?;
-    while let Some(row) = rows.next()? {
-        // Malformed ids are of no record; `list` reports them.
-        let Ok(id) = row.get(1) else { continue };
-        recent.push(Entry::new(&RecordId::from_bytes(id), row.get(0)?));
-        // Only if the table of older places was emptied, or the file comes from an earlier version.
-        if recent.len() == 2 * ROUND {
-            let up_to = recent[recent.len() - 1].place;
-            recent.sort_unstable();
-            for entry in recent.drain(..) {
-                move_entry(connection, &entry)?;
-                older.add(entry.start);
-            }
-            set_complete(connection, up_to)?;
-        }
-    }
-    let recent: BTreeSet<Entry> = recent.into_iter().collect();
-    places.replace(recent, older, last, version);
-    Ok(())
 }
 
 /// Does a part of a round, if there is one.
@@ -196,7 +144,7 @@ pub(super) fn move_some(connection: &Connection, places: &Places) -> Result<(), 
     let (passed, until) = passed(connection, &due)?;
     let entries = places.to_move(&due, &passed, until);
     for entry in &entries {
-        move_entry(connection, entry)?;
+        move_entry(connection, places, entry)?;
     }
     let goes_on = match entries.last() {
         Some(last) if entries.len() == due.limit => Some(last.start),
@@ -223,12 +171,20 @@ fn passed(connection: &Connection, due: &Due) -> Result<(Vec<Start>, Option<Star
     Ok((passed, until))
 }
 
-fn move_entry(connection: &Connection, entry: &Entry) -> Result<(), Error> {
-    let mut insert = connection.prepare_cached(MOVE)?;
-    insert.execute(params![entry.start, entry.place]).map(drop)
+fn move_entry(connection: &Connection, places: &Places, entry: &Entry) -> Result<(), Error> {
+    let place = params![entry.start, entry.place];
+    let is_added = connection.prepare_cached(MOVE)?.execute(place)? == 1;
+    if !is_added {
+        let mut is_moved = connection.prepare_cached(IS_MOVED)?;
+        if !is_moved.query_row(place, |row| row.get(0))? {
+            places.distrust();
+            tracing::warn!("{LOST}");
+        }
+    }
+    Ok(())
 }
 
-fn set_complete(connection: &Connection, up_to: i64) -> Result<(), Error> {
+pub(super) fn set_complete(connection: &Connection, up_to: i64) -> Result<(), Error> {
     connection.prepare_cached(FORGET_COMPLETE)?.execute(())?;
     connection
         .prepare_cached(SET_COMPLETE)?
@@ -236,8 +192,9 @@ fn set_complete(connection: &Connection, up_to: i64) -> Result<(), Error> {
         .map(drop)
 }
 
+const LOST: &str = "a record is not in the SQLite file where the store has written it; its index is read from the file again";
+
 /// The error of a file that does not have a record where the index says.
 fn lost() -> Error {
-    let text = "a record is not in the SQLite file where the store has written it; its index is read from the file again";
-    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(text.to_owned()))
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(LOST.to_owned()))
 }

@@ -43,15 +43,16 @@ const OLDER_MORE: &str =
 
 impl Recent {
     /// Where the list of this request begins.
-    pub(super) fn first(places: &Places, request: &ListRequest) -> Self {
+    pub(super) fn begin(request: &ListRequest) -> Start {
         let start = |id: RecordId| Entry::new(&id, 0).start;
-        Self::from(places, request.after.map_or(Start::default(), start))
+        request.after.map_or(Start::default(), start)
     }
 
     /// These are asked before the file is read. A record that is moved meanwhile is then among the older places too.
-    pub(super) fn from(places: &Places, from: Start) -> Self {
-        let entries = places.durable_from(from, LISTED_AT_ONCE);
-        Self { from, entries }
+    /// `None`: the index is being read.
+    pub(super) fn from(places: &Places, from: Start) -> Option<Self> {
+        let entries = places.durable_from(from, LISTED_AT_ONCE)?;
+        Some(Self { from, entries })
     }
 }
 

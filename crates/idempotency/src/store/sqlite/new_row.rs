@@ -42,7 +42,7 @@ impl NewRow<'_> {
             Some(place) => (OVERWRITE, place),
             None => (INSERT, file.places.add(id)),
         };
-        let written = file.connection.prepare_cached(statement)?.execute(params![
+        let values = params![
             place,
             id.as_bytes(),
             self.fingerprint.as_bytes(),
@@ -58,15 +58,7 @@ impl NewRow<'_> {
             self.completed_at,
             self.labels.and_then(Labels::route),
             self.labels.and_then(Labels::label),
-        ])?;
-        check_written(written)
-    }
-}
-
-/// A row that is gone must not make a record that is nowhere.
-pub(super) fn check_written(rows: usize) -> Result<(), Error> {
-    match rows {
-        1 => Ok(()),
-        rows => Err(Error::StatementChangedRows(rows)),
+        ];
+        file.write(statement, values)
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn resolve(
             let expires_at = Millis::after(now.dates, *ttl);
             keep(
                 file,
+                id,
                 found.place,
                 &Token::random(),
                 expires_at,
@@ -61,15 +62,14 @@ pub(super) fn resolve(
             changes.replaced(Counted::of(&found), outcome.len());
         }
         Resolution::Replace { outcome } => {
-            file.connection
-                .prepare_cached(REPLACE)?
-                .execute(params![found.place, outcome.as_ref()])?;
+            file.write(
+                REPLACE,
+                params![found.place, id.as_bytes(), outcome.as_ref()],
+            )?;
             changes.replaced(Counted::of(&found), outcome.len());
         }
         Resolution::Erase { outcome } => {
-            file.connection
-                .prepare_cached(ERASE)?
-                .execute(params![found.place, outcome.as_ref()])?;
+            file.write(ERASE, params![found.place, id.as_bytes(), outcome.as_ref()])?;
             changes.replaced(Counted::of(&found), outcome.len());
         }
     }

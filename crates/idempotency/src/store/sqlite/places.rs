@@ -73,6 +73,7 @@ struct Open {
     removed: Vec<Entry>,
     /// What was written to the table of older places.
     moved: Option<Moved>,
+    /// Reading the index may have written to the table of older places too.
     is_loaded: bool,
 }
 
@@ -81,7 +82,6 @@ struct Open {
 pub(super) struct Mark {
     added: usize,
     removed: usize,
-    is_loaded: bool,
 }
 
 /// A part of a round that is due.
@@ -113,10 +113,11 @@ impl Entry {
 
 impl Places {
     /// For a reader, which sees what is durable. It may learn of a record here that was removed or moved since, so that a place
-    /// where it finds nothing proves nothing.
-    pub(super) fn durable(&self, id: &RecordId) -> Candidates {
+    /// where it finds nothing proves nothing. `None`: the index is being read, so only the thread that writes knows.
+    pub(super) fn durable(&self, id: &RecordId) -> Option<Candidates> {
         let state = self.0.lock();
-        state.candidates(id, state.durable)
+        let candidates = || state.candidates(id, state.durable);
+        state.is_durable().then(candidates)
     }
 
     /// For the thread that writes, which also sees what its transaction has added.
@@ -125,8 +126,12 @@ impl Places {
     }
 
     /// The first durable places from here on, in the order of ids: so many, and those of ids that begin like the last.
-    pub(super) fn durable_from(&self, start: Start, count: usize) -> Vec<Entry> {
+    /// `None`: the index is being read.
+    pub(super) fn durable_from(&self, start: Start, count: usize) -> Option<Vec<Entry>> {
         let state = self.0.lock();
+        if !state.is_durable() {
+            return None;
+        }
         let from = state.recent.range(Entry::first_of(start)..);
         let durable = from.filter(|entry| entry.place <= state.durable);
         let mut found: Vec<Entry> = Vec::new();
@@ -136,7 +141,7 @@ impl Places {
             }
             found.push(*entry);
         }
-        found
+        Some(found)
     }
 
     /// A place behind all others, for this record.
@@ -167,9 +172,7 @@ impl Places {
     /// What this transaction is to move, if there is a round: more than it has added, so that the round ends.
     pub(super) fn due(&self) -> Option<Due> {
         let mut state = self.0.lock();
-        if state.version.is_none() {
-            return None;
-        }
+        state.version?;
         if state.round.is_none() && state.recent.len() >= ROUND {
             state.older.begin_round();
             state.round = Some(Round {
@@ -210,7 +213,6 @@ impl Places {
         Mark {
             added: open.added.len(),
             removed: open.removed.len(),
-            is_loaded: open.is_loaded,
         }
     }
 
@@ -247,35 +249,44 @@ impl Places {
         let start = Mark {
             added: 0,
             removed: 0,
-            is_loaded: false,
         };
         state.undo_to(start);
-        state.open = Open::default();
+        if mem::take(&mut state.open).is_loaded {
+            state.version = None;
+        }
     }
 
     /// It is not known whether the transaction was committed, so the index is read again before the next write.
-    ///
-    /// Until then it has both what would be there and what would be gone.
     pub(super) fn forget(&self) {
         let mut state = self.0.lock();
-        let state = &mut *state;
-        state.recent.extend(mem::take(&mut state.open).removed);
-        state.durable = state.last;
+        state.open = Open::default();
         state.version = None;
     }
 
-    /// The file does not have what the index says, so the index is read again before the next write.
+    /// The file does not have what the index says, or has more, so the index is read again before the next write.
     pub(super) fn distrust(&self) {
         self.0.lock().version = None;
     }
 
-    /// Whether the index is that of the file in this state.
-    pub(super) fn is_of(&self, version: i64) -> bool {
-        self.0.lock().version == Some(version)
+    /// Whether the index is that of the file in this state, whose last record is in this place.
+    pub(super) fn is_of(&self, version: i64, last: i64) -> bool {
+        let state = self.0.lock();
+        state.version == Some(version) && last <= state.last
+    }
+
+    /// There is a store, so the index is read before the next write, if it was not read yet.
+    pub(super) fn begin_use(&self) {
+        self.0.lock().is_in_use = true;
     }
 
     pub(super) fn is_in_use(&self) -> bool {
         self.0.lock().is_in_use
+    }
+
+    /// Whether the transaction has to end for the index to be read.
+    pub(super) fn is_to_be_read(&self) -> bool {
+        let state = self.0.lock();
+        state.is_in_use && state.version.is_none()
     }
 
     /// Replaces the index by what was read from the file in this state.
@@ -303,6 +314,11 @@ impl Places {
 }
 
 impl State {
+    /// Whether the index is that of the file as readers see it.
+    fn is_durable(&self) -> bool {
+        self.version.is_some() && !self.open.is_loaded
+    }
+
     fn candidates(&self, id: &RecordId, up_to: i64) -> Candidates {
         let from = Entry::new(id, i64::MIN);
         let recent = self.recent.range(from..=Entry::new(id, up_to));
@@ -313,10 +329,6 @@ impl State {
     }
 
     fn undo_to(&mut self, mark: Mark) {
-        // What was loaded may have been written at the same time.
-        if self.open.is_loaded && !mark.is_loaded {
-            self.version = None;
-        }
         for entry in self.open.removed.drain(mark.removed..) {
             self.recent.insert(entry);
         }

@@ -10,7 +10,7 @@ use rusqlite::{Error, params};
 use super::{
     index::File,
     millis::Millis,
-    new_row::{NewRow, check_written},
+    new_row::NewRow,
     places::Entry,
     room::{Changes, Counted},
     row::{PhaseTag, Stored},
@@ -144,11 +144,13 @@ pub(super) fn renew(file: File<'_>, hold: &Hold, now: &Now) -> Result<IfOwner<()
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(IfOwner::NotOwner);
     };
-    file.connection.prepare_cached(RENEW)?.execute(params![
+    let values = params![
         found.place,
+        hold.id.as_bytes(),
         forgotten_at(hold, now),
         Millis::after(now.leases, hold.lease),
-    ])?;
+    ];
+    file.write(RENEW, values)?;
     Ok(IfOwner::Done(()))
 }
 
@@ -175,9 +177,8 @@ pub(super) fn keep_progress(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     if progress.len() >= found.left().len() {
-        file.connection
-            .prepare_cached(CHECKPOINT)?
-            .execute(params![found.place, progress.as_ref()])?;
+        let id = found.record.id.as_bytes();
+        file.write(CHECKPOINT, params![found.place, id, progress.as_ref()])?;
         changes.replaced(Counted::of(found), progress.len());
     }
     Ok(())
@@ -196,7 +197,15 @@ pub(super) fn complete(
         Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
-            keep(file, found.place, &hold.token, expires_at, outcome, now)?;
+            keep(
+                file,
+                &hold.id,
+                found.place,
+                &hold.token,
+                expires_at,
+                outcome,
+                now,
+            )?;
             changes.replaced(Counted::of(&found), outcome.len());
             Ok(IfOwner::Done(expires_at.time()))
         }
@@ -254,7 +263,7 @@ pub(super) fn leave(
     let expires_at = Millis::after(now.dates, hold.ttl);
     match before.place {
         Some(place) if is_held => {
-            keep(file, place, &hold.token, expires_at, outcome, now)?;
+            keep(file, &hold.id, place, &hold.token, expires_at, outcome, now)?;
             changes.replaced(before.counted, outcome.len());
         }
         place => {
@@ -315,21 +324,23 @@ pub(super) fn own(
 /// Ends the hold in this place with an outcome.
 pub(super) fn keep(
     file: File<'_>,
+    id: &RecordId,
     place: i64,
     token: &Token,
     expires_at: Millis,
     outcome: &Bytes,
     now: &Now,
 ) -> Result<(), Error> {
-    let kept = file.connection.prepare_cached(KEEP)?.execute(params![
+    let values = params![
         place,
+        id.as_bytes(),
         token.as_bytes(),
         expires_at,
         PhaseTag::Completed,
         outcome.as_ref(),
         Millis::at(now.dates),
-    ])?;
-    check_written(kept)
+    ];
+    file.write(KEEP, values)
 }
 
 /// When a hold that is not renewed from now on may be forgotten.

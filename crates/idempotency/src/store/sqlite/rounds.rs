@@ -1,5 +1,7 @@
 //! What becomes of records that a round has moved: in this program a round begins with 64 records.
 
+mod outside;
+
 use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
@@ -180,39 +182,4 @@ async fn an_operator_and_the_sweep_reach_moved_records_and_leave_no_place_of_the
     assert_eq!(file.count(dangling), 0);
     let store = file.open().with_clock(clock);
     assert_stored(&store, 0..20).await;
-}
-
-/// So is one whose table of places was lost, such as by a recovery.
-// proves: damaged-record-frees-key
-#[tokio::test]
-async fn a_file_without_places_gets_them_at_the_start() {
-    let file = File::new();
-    complete(&file.open(), all()).await;
-    assert!(file.change("delete from idempotency_places") > 0);
-    let store = file.open();
-    assert_stored(&store, all()).await;
-    drop(store);
-    assert!(file.count("idempotency_places") > 2 * ROUND);
-    assert_stored(&file.open(), all()).await;
-}
-
-// proves: damaged-record-frees-key
-#[tokio::test]
-async fn moved_records_that_another_program_removes_or_renames_are_gone() {
-    let file = File::new();
-    let store = file.open();
-    complete(&store, all()).await;
-    let connection = Connection::open(file.path()).expect("a connection");
-    let delete = "delete from idempotency_records where id = ?1";
-    assert_eq!(connection.execute(delete, [id(1).as_bytes()]), Ok(1));
-    let rename = "update idempotency_records set id = ?1 where id = ?2";
-    let (to, from) = (id(all().end), id(2));
-    assert_eq!(
-        connection.execute(rename, [to.as_bytes(), from.as_bytes()]),
-        Ok(1)
-    );
-    let renamed = claim(&store, &hold(all().end)).await;
-    assert!(matches!(renamed, Claim::Completed { outcome: found, .. } if found == outcome(2)));
-    complete(&store, [1, 2]).await;
-    assert_stored(&store, all()).await;
 }

@@ -1,12 +1,14 @@
 //! The store's tables, and the version of them that a file has.
 
+use std::cmp::Ordering;
+
 use rusqlite::OptionalExtension;
 
 use super::{SqliteDatabase, SqliteStoreError, saved};
 
 /// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
 /// older one.
-const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 2;
 
 // A separate table and not `user_version`, which belongs to the application that shares the file.
 const CREATE_VERSION: &str = "
@@ -25,11 +27,12 @@ const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)"
 //
 // No index has the ids, because each new one would change a page of its own. The store finds recent rows by an index in
 // memory, and the others by `idempotency_places`, which is written in the order of ids. `start` is the first eight bytes
-// of an id. Whoever removes a row, or changes its id, need not know of that table.
-const CREATE_RECORDS: &str = "
+// of an id, and empty in the row whose place is the last one up to which the table has all. Whoever changes a row need
+// not know of that table.
+pub(super) const CREATE_RECORDS: &str = "
     create table idempotency_records (
         place integer primary key,
-        id blob not null,
+        id blob not null check (length(id) = 32),
         fingerprint blob not null,
         token blob not null,
         attempt integer not null,
@@ -50,6 +53,12 @@ const CREATE_RECORDS: &str = "
         place integer not null,
         primary key (start, place)
     ) strict, without rowid;
+    create trigger idempotency_records_added after insert on idempotency_records
+        when new.place <= (select max(place) from idempotency_places where start = x'')
+    begin
+        insert or ignore into idempotency_places (start, place)
+            select substr(new.id, 1, 8), new.place where length(new.id) = 32;
+    end;
     create trigger idempotency_records_removed after delete on idempotency_records begin
         delete from idempotency_places where start = substr(old.id, 1, 8) and place = old.place;
     end;
@@ -59,42 +68,6 @@ const CREATE_RECORDS: &str = "
             select substr(new.id, 1, 8), new.place where length(new.id) = 32;
     end;
 ";
-
-// Version 1 has a table with an index of the ids.
-const SET_VERSION_1_ASIDE: &str = "
-    drop index if exists idempotency_records_by_expiry;
-    alter table idempotency_records rename to idempotency_records_1;
-";
-
-const TAKE_OVER_VERSION_1: &str = "
-    insert into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
-         created_at, completed_at, route, label)
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
-        created_at, completed_at, route, label
-    from idempotency_records_1
-    order by rowid;
-    drop table idempotency_records_1;
-    update idempotency_schema set version = 2;
-";
-
-// Files of the first releases lack these columns.
-const LATER_COLUMNS: [(&str, &str); 6] = [
-    ("spent", "blob"),
-    ("scope", "integer"),
-    ("created_at", "integer"),
-    ("completed_at", "integer"),
-    ("route", "text"),
-    ("label", "text"),
-];
-
-const HAS_COLUMN: &str = "
-    select exists (
-        select 1 from sqlite_schema where name = 'idempotency_records' and instr(sql, ?1) > 0
-    )
-";
-
-const ADD_COLUMN: &str = "alter table idempotency_records add column";
 
 /// Creates the tables that do not exist.
 pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> {
@@ -108,29 +81,22 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> 
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {
-            if found < VERSION {
-                for (column, kind) in LATER_COLUMNS {
-                    let has_it = connection.query_row(HAS_COLUMN, [column], |row| row.get(0));
-                    if !has_it? {
-                        connection.execute_batch(&format!("{ADD_COLUMN} {column} {kind}"))?;
-                    }
-                }
-                connection.execute_batch(SET_VERSION_1_ASIDE)?;
-                connection.execute_batch(CREATE_RECORDS)?;
-                connection.execute_batch(TAKE_OVER_VERSION_1)?;
-                return Ok(VERSION);
-            }
             return Ok(found);
         }
         connection.execute_batch(CREATE_RECORDS)?;
         connection.execute(SET_VERSION, [VERSION])?;
         Ok(VERSION)
     })?;
-    if found > VERSION {
-        return Err(SqliteStoreError::NewerSchema {
+    match found.cmp(&VERSION) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(SqliteStoreError::NewerSchema {
             found,
             known: VERSION,
-        });
+        }),
+        // Opening the file has upgraded what it had.
+        Ordering::Less => Err(SqliteStoreError::open(
+            database.path(),
+            "tables of an earlier version were put into the open file: open it again",
+        )),
     }
-    Ok(())
 }

@@ -35,37 +35,40 @@ pub(super) const OVERWRITE: &str = "
 
 pub(super) const FREE: &str = "
     update idempotency_records
-    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null, spent = ?6,
+    set token = ?3, attempt = 0, expires_at = ?4, phase = ?5, lease_until = ?6, outcome = null, spent = ?7,
         created_at = null, completed_at = null, route = null, label = null
-    where place = ?1
+    where place = ?1 and id = ?2
 ";
 
 pub(super) const WITHDRAW: &str = "
     update idempotency_records
-    set token = ?2, attempt = ?3, expires_at = ?4, phase = ?5, lease_until = ?6
-    where place = ?1
+    set token = ?3, attempt = ?4, expires_at = ?5, phase = ?6, lease_until = ?7
+    where place = ?1 and id = ?2
 ";
 
-pub(super) const SPEND: &str = "update idempotency_records set spent = ?2 where place = ?1";
+pub(super) const SPEND: &str =
+    "update idempotency_records set spent = ?3 where place = ?1 and id = ?2";
 
 pub(super) const RENEW: &str = "
     update idempotency_records
-    set expires_at = ?2, lease_until = ?3
-    where place = ?1
+    set expires_at = ?3, lease_until = ?4
+    where place = ?1 and id = ?2
 ";
 
-pub(super) const CHECKPOINT: &str = "update idempotency_records set outcome = ?2 where place = ?1";
+pub(super) const CHECKPOINT: &str =
+    "update idempotency_records set outcome = ?3 where place = ?1 and id = ?2";
 
 pub(super) const KEEP: &str = "
     update idempotency_records
-    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5, spent = null, completed_at = ?6
-    where place = ?1
+    set token = ?3, expires_at = ?4, phase = ?5, lease_until = null, outcome = ?6, spent = null, completed_at = ?7
+    where place = ?1 and id = ?2
 ";
 
-pub(super) const REPLACE: &str = "update idempotency_records set outcome = ?2 where place = ?1";
+pub(super) const REPLACE: &str =
+    "update idempotency_records set outcome = ?3 where place = ?1 and id = ?2";
 
 pub(super) const ERASE: &str =
-    "update idempotency_records set outcome = ?2, label = null where place = ?1";
+    "update idempotency_records set outcome = ?3, label = null where place = ?1 and id = ?2";
 
 pub(super) const PURGE: &str = "
     delete from idempotency_records

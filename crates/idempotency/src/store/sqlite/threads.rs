@@ -22,6 +22,7 @@ use super::{
     guard::{self, Guard, Lost, execute},
     index,
     job::{Call, Job},
+    loading,
     places::Places,
 };
 
@@ -287,10 +288,10 @@ fn commit(
     if !file.is_in_place() {
         return Err(Arc::new(guard::moved()));
     }
-    index::refresh(connection, places)?;
+    loading::refresh(connection, places)?;
     while let Some(job) = batch.last_mut() {
         run(connection, guard, places, job.as_mut())?;
-        if batch.len() >= most {
+        if batch.len() >= most || places.is_to_be_read() {
             break;
         }
         match inbox.next_if_any() {

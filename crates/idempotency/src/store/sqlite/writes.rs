@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::{
     SqliteStore, SqliteStoreError,
     index::{self, File, Seen},
-    places::Candidates,
+    list::Recent,
+    places::{Candidates, Start},
     room::Changes,
     threads::Turn,
     timeline::Now,
@@ -47,6 +48,17 @@ impl SqliteStore {
     ) -> Result<Seen, SqliteStoreError> {
         let see = move |connection: &Connection| index::see(connection, &id, &candidates);
         self.database.look_up(see).await
+    }
+
+    /// The recent places in which a list goes on.
+    pub(super) async fn recent_from(&self, from: Start) -> Result<Recent, SqliteStoreError> {
+        loop {
+            if let Some(recent) = Recent::from(&self.places, from) {
+                return Ok(recent);
+            }
+            // The thread that writes reads the index before its next work.
+            self.step(|_, _, _| Ok(()), |_| (), Turn::Due).await?;
+        }
     }
 
     /// Wakes those who wait for this record, once the hold's end is durable.
