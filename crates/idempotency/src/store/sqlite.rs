@@ -140,7 +140,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// If a newer version of this library made the tables in the file, or the tables cannot be made.
+    /// If a newer version of this library made the tables in the file, an earlier one made them after the file was
+    /// opened, or the tables cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteStoreError> {
         schema::set_up(&database)?;
         let (places, room, timeline) = database.in_file()?;
