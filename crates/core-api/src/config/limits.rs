@@ -24,7 +24,7 @@ pub struct Limits {
         long,
         env = "CORE_API_MAX_HEADER_BYTES",
         value_name = "BYTES",
-        default_value_t = 131_072,
+        default_value_t = 32_768,
         value_parser = clap::value_parser!(u32).range(8192..=1_048_576)
     )]
     pub max_header_bytes: u32,
