@@ -188,7 +188,7 @@ impl Store for PostgresStore {
         // A waiter has to listen before it reads, or it misses what happens in between.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..MAX_READS {
-            let found = match self.take_or_find(hold, fingerprint).await? {
+            let found = match self.claim_once(hold, fingerprint).await? {
                 First::Record(found) => found,
                 First::Nothing => continue,
                 First::Locked => return Ok(being_written(fingerprint)),
@@ -221,7 +221,7 @@ impl Store for PostgresStore {
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.take_back(hold, fingerprint).await
+        self.withdraw_claim(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
@@ -264,11 +264,12 @@ impl Store for PostgresStore {
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         check_length(&outcome, MAX_OUTCOME)?;
-        self.store_outcome(hold, &outcome).await
+        self.complete_as_owner(hold, &outcome).await
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.free(&hold.id, &hold.token, hold.lease, false).await
+        self.release_as(&hold.id, &hold.token, hold.lease, false)
+            .await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

@@ -184,7 +184,7 @@ impl Together for Claims {
 
 impl PostgresStore {
     /// Takes the key if it is unused, or reads its record.
-    pub(super) async fn take_or_find(
+    pub(super) async fn claim_once(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
@@ -192,19 +192,17 @@ impl PostgresStore {
         let claims = self.0.claims.together();
         // A claim without a lease waits for a lock like the other statements.
         if hold.lease.is_zero() || claims.is_blocked(&hold.id) {
-            return self
-                .take_or_find_alone(Attempt::first(), hold, fingerprint)
-                .await;
+            return self.claim_alone(Attempt::first(), hold, fingerprint).await;
         }
         let step = || ClaimStep {
             hold: hold.clone(),
             fingerprint: *fingerprint,
         };
-        let alone = |attempt| self.take_or_find_alone(attempt, hold, fingerprint);
+        let alone = |attempt| self.claim_alone(attempt, hold, fingerprint);
         self.0.claims.run(step, alone).await
     }
 
-    async fn take_or_find_alone(
+    async fn claim_alone(
         &self,
         attempt: Attempt,
         hold: &Hold,

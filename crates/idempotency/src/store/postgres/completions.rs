@@ -121,7 +121,7 @@ impl Together for Completions {
 }
 
 impl PostgresStore {
-    pub(super) async fn store_outcome(
+    pub(super) async fn complete_as_owner(
         &self,
         hold: &Hold,
         outcome: &Bytes,
@@ -129,9 +129,7 @@ impl PostgresStore {
         let is_long =
             i32::try_from(outcome.len()).map_or(true, |length| length > MAX_TOGETHER_OUTCOME);
         if is_long {
-            return self
-                .store_outcome_alone(Attempt::first(), hold, outcome)
-                .await;
+            return self.complete_alone(Attempt::first(), hold, outcome).await;
         }
         let step = || Completion {
             id: hold.id,
@@ -139,11 +137,11 @@ impl PostgresStore {
             ttl: microseconds(hold.ttl),
             outcome: outcome.clone(),
         };
-        let alone = |attempt| self.store_outcome_alone(attempt, hold, outcome);
+        let alone = |attempt| self.complete_alone(attempt, hold, outcome);
         self.0.completions.run(step, alone).await
     }
 
-    async fn store_outcome_alone(
+    async fn complete_alone(
         &self,
         attempt: Attempt,
         hold: &Hold,

@@ -21,7 +21,7 @@ use crate::{
 
 impl PostgresStore {
     /// Undoes what the claim took, or may yet take.
-    pub(super) async fn take_back(
+    pub(super) async fn withdraw_claim(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
@@ -45,7 +45,7 @@ impl PostgresStore {
     }
 
     /// Ends the hold without an outcome, and remembers for this long that its token is spent.
-    pub(super) async fn free(
+    pub(super) async fn release_as(
         &self,
         id: &RecordId,
         owner: &Token,

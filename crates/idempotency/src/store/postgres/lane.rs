@@ -210,7 +210,7 @@ async fn go<T: Together>(turn: Turn<T>, runtime: Id) {
 }
 
 async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
-    // The callers keep their own deadlines: one that is about to end ends nobody else's step.
+    // The callers keep their own deadlines: one that is about to end does not end another's step.
     let deadline = next.iter().map(|waiting| waiting.deadline).max();
     let deadline = deadline.unwrap_or_else(Instant::now);
     let (steps, replies): (Vec<_>, Vec<_>) = next

@@ -164,7 +164,7 @@ impl PostgresStore {
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
         match resolution {
-            Resolution::Release => self.free(id, seen, SPENT_FOR, true).await,
+            Resolution::Release => self.release_as(id, seen, SPENT_FOR, true).await,
             Resolution::Complete { outcome, ttl } => {
                 check_length(&outcome, MAX_OUTCOME)?;
                 let token = Token::random();
