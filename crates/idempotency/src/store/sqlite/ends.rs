@@ -7,7 +7,7 @@ use rusqlite::{Connection, Error, params};
 
 use super::{
     millis::Millis,
-    records::{find, forgotten_at, keep_progress, own},
+    records::{checkpoint_progress, find, forgotten_at, own},
     room::{Changes, Counted},
     row::{PhaseTag, Stored},
     statements::{FREE, SPEND, TAKE, WITHDRAW},
@@ -53,7 +53,7 @@ pub(super) fn withdraw(
         return Ok(false);
     }
     if found.is_free() {
-        free(connection, &found, &hold.token, forgotten_at, now, changes)?;
+        release_as(connection, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(false);
     }
     let Phase::InFlight { progress, .. } = &found.record.phase else {
@@ -61,7 +61,7 @@ pub(super) fn withdraw(
     };
     let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
     if is_own && attempt == 1 && progress.is_empty() {
-        free(connection, &found, &hold.token, forgotten_at, now, changes)?;
+        release_as(connection, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(true);
     }
     if is_own {
@@ -90,7 +90,7 @@ pub(super) fn suspend(
         // The same owner repeats a call that was done but whose reply was lost.
         Some(found) if found.is_withdrawn => Ok(IfOwner::Done(())),
         Some(found) => {
-            keep_progress(connection, &found, progress, changes)?;
+            checkpoint_progress(connection, &found, progress, changes)?;
             suspend_as(connection, hold, found.record.attempt, now)?;
             Ok(IfOwner::Done(()))
         }
@@ -108,12 +108,12 @@ pub(super) fn release(
         return Ok(IfOwner::NotOwner);
     };
     let expires_at = Millis::after(now.dates, hold.lease);
-    free(connection, &found, &hold.token, expires_at, now, changes)?;
+    release_as(connection, &found, &hold.token, expires_at, now, changes)?;
     Ok(IfOwner::Done(()))
 }
 
 /// Frees the key. The record notes at least until then that this token is spent, and which others are.
-pub(super) fn free(
+pub(super) fn release_as(
     connection: &Connection,
     found: &Stored,
     token: &Token,

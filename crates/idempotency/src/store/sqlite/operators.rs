@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Error, params};
 
 use super::{
-    ends::free,
+    ends::release_as,
     millis::Millis,
-    records::{find, keep},
+    records::{complete_as, find},
     room::{Changes, Counted},
     row::Stored,
     statements::{ERASE, LIST, REPLACE},
@@ -95,12 +95,12 @@ pub(super) fn resolve(
         // The mark stays: a claim or a completion of the run may be on its way yet.
         Resolution::Release | Resolution::Forget => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, &found, seen, expires_at, now, changes)?;
+            release_as(connection, &found, seen, expires_at, now, changes)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
             let expires_at = Millis::after(now.dates, *ttl);
-            keep(connection, id, &Token::random(), expires_at, outcome, now)?;
+            complete_as(connection, id, &Token::random(), expires_at, outcome, now)?;
             changes.replaced(Counted::of(&found), outcome.len());
         }
         Resolution::Replace { outcome } => {

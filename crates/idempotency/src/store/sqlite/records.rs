@@ -165,12 +165,12 @@ pub(super) fn checkpoint(
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(IfOwner::NotOwner);
     };
-    keep_progress(connection, &found, progress, changes)?;
+    checkpoint_progress(connection, &found, progress, changes)?;
     Ok(IfOwner::Done(()))
 }
 
 /// Stores a run's progress, unless the stored progress is longer.
-pub(super) fn keep_progress(
+pub(super) fn checkpoint_progress(
     connection: &Connection,
     found: &Stored,
     progress: &Bytes,
@@ -198,7 +198,7 @@ pub(super) fn complete(
         Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
-            keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
+            complete_as(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
             changes.replaced(Counted::of(&found), outcome.len());
             Ok(IfOwner::Done(expires_at.time()))
         }
@@ -207,7 +207,7 @@ pub(super) fn complete(
 
 /// The row that a run may overwrite with its outcome. It may if the record is its own, or there is none, and its token
 /// is not spent.
-pub(super) fn may_leave(
+pub(super) fn may_commit(
     connection: &Connection,
     hold: &Hold,
     is_held: bool,
@@ -215,26 +215,26 @@ pub(super) fn may_leave(
 ) -> Result<IfOwner<Option<Counted>>, Error> {
     let found = find(connection, &hold.id)?;
     let before = found.as_ref().and_then(Counted::of);
-    let may_leave = match found.filter(|found| !found.is_expired(now)) {
+    let may_commit = match found.filter(|found| !found.is_expired(now)) {
         Some(found) if is_held => {
             found.is_by(&hold.token) && !found.is_withdrawn && found.is_in_flight()
         }
         Some(found) => found.is_free() && !found.is_spent(&hold.token),
         None => !is_held,
     };
-    Ok(if may_leave {
+    Ok(if may_commit {
         IfOwner::Done(before)
     } else {
         IfOwner::NotOwner
     })
 }
 
-/// Writes a run's outcome, in the piece of work that is its effect, in place of a row that [`may_leave`] found.
+/// Writes a run's outcome, in the piece of work that is its effect, in place of a row that [`may_commit`] found.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is one part of the record or of its place"
 )]
-pub(super) fn leave(
+pub(super) fn commit_outcome(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
@@ -246,7 +246,7 @@ pub(super) fn leave(
 ) -> Result<SystemTime, Error> {
     let expires_at = Millis::after(now.dates, hold.ttl);
     if is_held {
-        keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
+        complete_as(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
         changes.replaced(before, outcome.len());
     } else {
         connection.prepare_cached(LEAVE)?.execute(params![
@@ -306,7 +306,7 @@ pub(super) fn owns(
 }
 
 /// Ends a hold with an outcome.
-pub(super) fn keep(
+pub(super) fn complete_as(
     connection: &Connection,
     id: &RecordId,
     token: &Token,

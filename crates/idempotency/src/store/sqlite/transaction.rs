@@ -130,8 +130,8 @@ async fn commit<T: 'static>(
     store.known.add(&hold.id);
     let commit = move |connection: &Connection, now: &Now, changes: &mut Changes| {
         // Asked first. Nothing can come in between, because only one thread writes.
-        let may_leave = records::may_leave(connection, &entry.hold, entry.is_held, now)?;
-        let IfOwner::Done(before) = may_leave else {
+        let may_commit = records::may_commit(connection, &entry.hold, entry.is_held, now)?;
+        let IfOwner::Done(before) = may_commit else {
             return Ok(IfOwner::NotOwner);
         };
         let value = work(connection)?;
@@ -140,7 +140,7 @@ async fn commit<T: 'static>(
             return Err(guard::ended());
         }
         let outcome = end(ending, value)?;
-        let expires_at = records::leave(
+        let expires_at = records::commit_outcome(
             connection,
             &outcome.hold(&entry.hold),
             &entry.fingerprint,
