@@ -218,7 +218,9 @@ async fn erase_key(
     id: KeyPath,
     seen: IfMatch,
 ) -> Result<Response, ApiError> {
-    change(app, caller, id, seen, Change::Erase).await
+    // `If-Match: "unreadable"` says it.
+    let even_if_unreadable = false;
+    change(app, caller, id, seen, Change::Erase { even_if_unreadable }).await
 }
 
 async fn change(

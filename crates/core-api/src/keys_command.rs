@@ -56,7 +56,9 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
         KeysCommand::Erase(asked) => {
             let named = named_by(&asked.chosen)?;
             let source = open(&asked.store).await?;
-            let (change, phase) = (Change::Erase, WantedPhase::Completed);
+            let even_if_unreadable = asked.even_if_unreadable;
+            let change = Change::Erase { even_if_unreadable };
+            let phase = WantedPhase::Completed;
             unless_interrupted(change_chosen(&source, &asked.chosen, named, &change, phase)).await
         }
         KeysCommand::Tail(asked) => tail::run(asked).await.map(|()| true),

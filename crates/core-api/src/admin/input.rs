@@ -98,6 +98,9 @@ struct RawResolve {
 /// The longest body that the library stores, as JSON: an escaped control character takes six bytes. The rest is for the other members.
 pub(crate) const MAX_RESOLVE: usize = 6 * Prepared::MAX_BODY + 256 * 1024;
 
+/// A response with more would be one that no service sends.
+const MAX_FIELDS: usize = 256;
+
 /// How long a response is stored by default.
 const TTL_SECONDS: u32 = 24 * 3600;
 
@@ -255,6 +258,9 @@ impl<S: Send + Sync> FromRequest<S> for ResolveBody {
         let ttl = Duration::from_secs(raw.ttl_seconds.unwrap_or(TTL_SECONDS).into());
         if ttl < Prepared::MIN_TTL {
             return Err(malformed("ttl_seconds must be 60 or more."));
+        }
+        if raw.headers.len() > MAX_FIELDS {
+            return Err(malformed("headers must be a list of at most 256 pairs."));
         }
         let mut headers = HeaderMap::new();
         for (name, value) in raw.headers {

@@ -19,8 +19,8 @@ pub struct Check {
     #[arg(long)]
     pub running: bool,
 
-    /// The file with a token, of any role, for a running service with --protect-health. Without it the token is taken from the
-    /// environment variable CORE_API_TOKEN. The token is sent only if the service requests one.
+    /// The file with a token, of any role, for a running service with --protect-health. Without it --running takes the token from the
+    /// environment variable CORE_API_TOKEN, if the address is one of this machine. The token is sent only if the service requests one.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 

@@ -206,6 +206,11 @@ pub struct EraseKeys {
     /// Which keys.
     #[command(flatten)]
     pub chosen: Chosen,
+
+    /// Also erase a response that cannot be decrypted, of a key that is given by its whole id. Make sure first that the
+    /// secret is the right one: with another one every response looks like that, and an erased one is lost.
+    #[arg(long)]
+    pub even_if_unreadable: bool,
 }
 
 /// The response to store for a key.

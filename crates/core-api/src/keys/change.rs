@@ -33,7 +33,10 @@ pub(crate) enum Change {
         even_if_running: bool,
     },
     /// Removes the response of a completed run.
-    Erase,
+    Erase {
+        /// Even if it cannot be decrypted.
+        even_if_unreadable: bool,
+    },
 }
 
 /// A response that an operator stores for a key.
@@ -68,7 +71,7 @@ impl Change {
         match self {
             Self::Release { .. } => "release",
             Self::Resolve { .. } => "resolve",
-            Self::Erase => "erase",
+            Self::Erase { .. } => "erase",
         }
     }
 }
@@ -103,8 +106,19 @@ pub(crate) async fn change(
             Ok(Found::Several) => return Ok(Outcome::Ambiguous),
             Ok(Found::One(record)) => record,
             Err(error) if error.kind() == StoreErrorKind::Unreadable => {
-                return match (change, id.whole()) {
-                    (Change::Erase, Some(id)) => erase_unreadable(idempotency, &id, seen).await,
+                let sees_it = |seen: &[&str]| seen.contains(&UNREADABLE);
+                return match (change, id.whole(), seen) {
+                    (Change::Erase { .. }, Some(id), Some(seen)) if sees_it(seen) => {
+                        erase_unreadable(idempotency, &id).await
+                    }
+                    (Change::Erase { .. }, Some(_), Some(_)) => Ok(Outcome::Changed),
+                    (
+                        Change::Erase {
+                            even_if_unreadable: true,
+                        },
+                        Some(id),
+                        None,
+                    ) => erase_unreadable(idempotency, &id).await,
                     _ => Err(error),
                 };
             }
@@ -119,14 +133,7 @@ pub(crate) async fn change(
 }
 
 /// Erases a response that cannot be decrypted: a customer's data can be removed even if the secret is lost.
-async fn erase_unreadable(
-    idempotency: &Idempotency,
-    id: &RecordId,
-    seen: Option<&[&str]>,
-) -> Result<Outcome, StoreError> {
-    if seen.is_some_and(|seen| !seen.contains(&UNREADABLE)) {
-        return Ok(Outcome::Changed);
-    }
+async fn erase_unreadable(idempotency: &Idempotency, id: &RecordId) -> Result<Outcome, StoreError> {
     Ok(match idempotency.erase(id).await? {
         KeyChange::Made => Outcome::Done,
         KeyChange::Held => Outcome::InFlight,
@@ -165,7 +172,7 @@ async fn apply(
     change: &Change,
 ) -> Result<Outcome, StoreError> {
     let (resolution, even_if_running) = match change {
-        Change::Erase => {
+        Change::Erase { .. } => {
             return Ok(match idempotency.erase_seen(seen).await? {
                 KeyChange::Made => Outcome::Done,
                 KeyChange::Held => Outcome::InFlight,

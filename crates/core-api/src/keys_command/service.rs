@@ -165,7 +165,12 @@ impl Service {
                 if reply.is_unknown_key() {
                     return Ok(Outcome::NotFound.into());
                 }
-                let may_erase = matches!(change, Change::Erase) && id.whole().is_some();
+                let may_erase = matches!(
+                    change,
+                    Change::Erase {
+                        even_if_unreadable: true
+                    }
+                ) && id.whole().is_some();
                 if may_erase && reply.is_unreadable_key() {
                     UNREADABLE.to_owned()
                 } else {
@@ -177,7 +182,7 @@ impl Service {
         };
         let (verb, even_if_running, body) = match change {
             Change::Release { even_if_running } => ("release", *even_if_running, Vec::new()),
-            Change::Erase => ("erase", false, Vec::new()),
+            Change::Erase { .. } => ("erase", false, Vec::new()),
             Change::Resolve {
                 prepared,
                 even_if_running,

@@ -138,6 +138,16 @@ impl Withdrawal {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Self {
+        Self::in_runtime(Handle::current(), idempotency, hold, fingerprint, on_lost)
+    }
+
+    fn in_runtime(
+        runtime: Handle,
+        idempotency: &Idempotency,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Self {
         let claim = SentClaim {
             store: Arc::clone(&idempotency.0.store),
             runs: Arc::clone(&idempotency.0.active_runs),
@@ -147,7 +157,7 @@ impl Withdrawal {
         };
         Self {
             claim: Some(Box::new(claim)),
-            runtime: Handle::current(),
+            runtime,
         }
     }
 
@@ -209,17 +219,20 @@ impl Idempotency {
         let store = self.store();
         let measured = StoreCall::start();
         let sent_at = Instant::now();
-        let withdrawal = || Withdrawal::new(self, hold, fingerprint, on_lost);
+        // Nothing that may panic stands between a claim and its withdrawal.
+        let runtime = Handle::current();
+        let withdrawal =
+            || Withdrawal::in_runtime(runtime.clone(), self, hold, fingerprint, on_lost);
         let call = || store.claim_now(ClaimRequest::new(hold, fingerprint, on_lost));
         let response = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
             // It may have taken the key.
             drop(withdrawal());
             resume_unwind(panic)
         })?;
-        measured.end(store.name(), &response);
         // Most responses are those of completed keys, and leave nothing to withdraw.
         let withdrawal = may_hold_key(&response).then(withdrawal);
         let withdrawal = withdrawal.and_then(|withdrawal| withdrawal.after(&response));
+        measured.end(store.name(), &response);
         let claimed = response.map(|claim| Claimed {
             sent_at,
             withdrawal,

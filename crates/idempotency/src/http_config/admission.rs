@@ -20,6 +20,9 @@ impl HttpConfig {
     /// [`key-malformed`](crate::problems#key-malformed), wherever the [key comes from](crate::KeyRequest). By default a key of any length is
     /// accepted.
     ///
+    /// A retry with a short key whose first attempt ran before this was set gets 400 too, and not its stored response. So set it before clients
+    /// use such keys, or once they have been told and their keys have expired.
+    ///
     /// # Panics
     ///
     /// If no key is as long: the longest has [255 characters](IdempotencyKey::MAX_LENGTH).
@@ -42,8 +45,8 @@ impl HttpConfig {
     /// ```
     ///
     /// A proxy that accepts TLS 1.3 early data (0-RTT) adds the field (RFC 8470). An attacker can record such a request and send it again, and without a
-    /// key each copy runs. The client repeats a refused request after the handshake. With a key early data is safe, because a copy gets the
-    /// stored response, and goes on.
+    /// key each copy runs. The client repeats a refused request after the handshake. With a key early data goes on: until the key
+    /// expires, a copy gets the stored response.
     ///
     /// This protects the methods that keys protect, such as POST. A service that accepts early data itself has to add the field.
     #[must_use]

@@ -67,6 +67,10 @@ const CLAIM_TOGETHER: &str = "
     where length <= $8 and total <= $9
 ";
 
+/// How long a claim with others waits for a lock, however slow commits are: it may meet many, one after the other, and a claim alone waits
+/// no longer than this.
+const MAX_LOCK_WAIT: Duration = Duration::from_millis(240);
+
 /// How long a key goes alone after its claim has met a lock, unless a claim meets none before that.
 const BLOCKED_FOR: Duration = Duration::from_secs(60);
 
@@ -168,7 +172,7 @@ impl Together for Claims {
             .bind(holds().map(|hold| hold.labels.label()).collect::<Vec<_>>())
             .bind(MAX_TOGETHER_OUTCOME)
             .bind(rows(MAX_TOGETHER_BYTES))
-            .bind(format!("{}ms", patience.as_millis()));
+            .bind(format!("{}ms", patience.min(MAX_LOCK_WAIT).as_millis()));
         let rows = self.connections.run_together(statement, deadline).await;
         if matches!(rows, Err(Apart::Locked | Apart::Undone)) {
             // It is not known which of them it is, so each proves by itself that it harms no others.

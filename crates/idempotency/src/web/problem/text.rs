@@ -74,8 +74,9 @@ impl Problem {
                 "Idempotency-Key is malformed",
                 &format!(
                     "Without credentials, a key needs at least {min} characters, because all \
-                     callers without credentials share their keys. Send a random value, such as a \
-                     UUID. This attempt had no effect."
+                     callers without credentials share their keys. This attempt had no effect. If \
+                     an earlier attempt with this key may have run, find out before you send \
+                     another key; otherwise send a random value, such as a UUID."
                 ),
             ),
             Self::EarlyData => HttpRejection::new(

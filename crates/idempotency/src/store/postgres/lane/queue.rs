@@ -202,12 +202,13 @@ impl<T: Together> Default for Queue<T> {
 impl Room {
     /// Whether this step fits. Behind one that does not, none does, so that none is passed by.
     const fn takes(&mut self, bytes: usize) -> bool {
-        if self.steps == 0 || bytes > self.bytes {
+        // The first always goes.
+        if self.steps == 0 || (bytes > self.bytes && self.steps < MAX_TOGETHER) {
             self.steps = 0;
             return false;
         }
         self.steps -= 1;
-        self.bytes -= bytes;
+        self.bytes = self.bytes.saturating_sub(bytes);
         true
     }
 }
