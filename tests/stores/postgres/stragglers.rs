@@ -136,13 +136,17 @@ async fn a_blocked_thread_holds_up_no_steps_of_others() {
     let (unblock, unblocked) = std::sync::mpsc::channel::<()>();
     let (leaving, count) = (store.clone(), others.len());
     let blocked = tokio::spawn(async move {
-        let (holds, asked) = ([new_hold(), new_hold()], request());
-        let mut claims = holds
-            .each_ref()
+        let (holds, asked) = (many(), request());
+        // A reply may be there at once, and then the next claim has the turn.
+        let claims = holds
+            .iter()
             .map(|hold| Box::pin(claim(&leaving, hold, &asked)));
-        for claim in &mut claims {
-            assert!(claim.now_or_never().is_none());
-        }
+        let pending = claims.filter_map(|mut claiming| {
+            let is_pending = (&mut claiming).now_or_never().is_none();
+            is_pending.then_some(claiming)
+        });
+        let claims: Vec<_> = pending.take(2).collect();
+        assert_eq!(claims.len(), 2);
         begun.send(()).expect("the test waits");
         for _ in 0..count {
             waiting.recv().await.expect("a step that waits");
@@ -193,9 +197,8 @@ fn a_runtime_that_is_not_driven_holds_up_no_steps_of_others() {
     let claims = holds.iter().map(|hold| claim(&store, hold, &asked));
     let mut claims: Vec<_> = claims.map(Box::pin).collect();
     idle.block_on(async {
-        for claim in &mut claims {
-            assert!(claim.now_or_never().is_none());
-        }
+        // A reply may be there at once, and then the next claim has the turn.
+        claims.retain_mut(|claim| claim.now_or_never().is_none());
     });
     driven.block_on(async {
         for claimed in claim_all(&store, &many()).await {
@@ -206,12 +209,12 @@ fn a_runtime_that_is_not_driven_holds_up_no_steps_of_others() {
     drop(claims);
 }
 
-/// A server whose commits take a fifth of a second.
+/// A server whose commits take a tenth of a second.
 const SLOW_COMMITS: &str = "
     create function slow_down() returns trigger language plpgsql as $$
     begin
         if current_setting('tests.slowed', true) is distinct from txid_current()::text then
-            perform set_config('tests.slowed', txid_current()::text, false), pg_sleep(0.2);
+            perform set_config('tests.slowed', txid_current()::text, false), pg_sleep(0.1);
         end if;
         return null;
     end $$;

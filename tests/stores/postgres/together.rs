@@ -295,10 +295,10 @@ async fn a_waiter_is_woken_though_the_completion_is_not_polled_any_more() {
     let paused = PausedTime::pause();
     let completions = holds.iter().map(|hold| store.complete(hold, BOOKED));
     let mut completions: Vec<_> = completions.collect();
-    for completion in &mut completions {
-        assert!(completion.now_or_never().is_none());
-    }
-    let forgotten = completions.remove(7);
+    let mut forgotten = completions.remove(7);
+    // A reply may be there at once, and then the next completion has the turn.
+    completions.retain_mut(|completion| completion.now_or_never().is_none());
+    assert!((&mut forgotten).now_or_never().is_none());
     for completed in join_all(completions).await {
         assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     }
