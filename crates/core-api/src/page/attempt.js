@@ -10,7 +10,7 @@ export function send(order, changed) {
   if (order.crash) headers["X-Fault-Crash"] = order.crash;
   const sent = Object.entries(headers).slice(2).map(([name, value]) => `${name}: ${value}`);
   if (order.token) headers.Authorization = `Bearer ${order.token}`;
-  const attempt = { what: order.what, sent, start: performance.now(), end: undefined, outcome: "under way", received: [] };
+  const attempt = { what: order.what, sent, crashes: Boolean(order.crash), start: performance.now(), end: undefined, outcome: "under way", received: [] };
   attempt.ended = run(attempt, order, headers).then(changed);
   return attempt;
 }
