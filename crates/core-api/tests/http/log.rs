@@ -116,7 +116,7 @@ async fn a_path_goes_into_the_log_cut_and_escaped() {
     for format in ["json", "pretty"] {
         let directory = tempdir().unwrap();
         let mut server = Server::start(directory.path(), &["--log-format", format]);
-        let long = "y".repeat(60_000);
+        let long = "y".repeat(30_000);
         for path in ["/\u{202e}gnp.exe\u{85}", &format!("/{long}")] {
             let mut connection = TcpStream::connect(server.address).unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
@@ -129,7 +129,7 @@ async fn a_path_goes_into_the_log_cut_and_escaped() {
         let (_, _, log) = server.wait();
         assert!(log.contains("u{202e}gnp.exe"), "{log}");
         assert!(!log.contains(['\u{202e}', '\u{85}']), "{log}");
-        assert!(log.contains("60001 bytes"), "{log}");
+        assert!(log.contains("30001 bytes"), "{log}");
         assert!(log.lines().all(|line| line.len() < 3000), "{log}");
     }
 }

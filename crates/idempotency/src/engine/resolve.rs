@@ -26,7 +26,7 @@ impl Idempotency {
     ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it has expired")?;
     ///     match idempotency.resolve(&seen, Resolution::Release).await? {
     ///         IfOwner::Done(()) => Ok(()),
-    ///         IfOwner::NotOwner => Err("it changed meanwhile: inspect it again".into()),
+    ///         _ => Err("it changed meanwhile: inspect it again".into()),
     ///     }
     /// }
     /// ```
