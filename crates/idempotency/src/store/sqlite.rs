@@ -75,7 +75,8 @@ const NAME: &str = "sqlite";
 ///
 /// Keys that arrive together are made durable together, so the disk limits the latency of a response, and hardly the
 /// number of responses. Replays are read by other threads and do not wait for writes. For a new key nothing is read:
-/// up to 64 megabytes of memory tell which keys are in the file, or may be.
+/// up to 64 megabytes of memory tell which keys are in the file, or may be. While these are read from the file again, they
+/// take twice as much.
 ///
 /// # Limit
 ///

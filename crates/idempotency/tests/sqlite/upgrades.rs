@@ -43,6 +43,9 @@ async fn assert_kept(folder: &Folder, running: &Hold) {
     assert_eq!(number("select version from idempotency_schema"), Ok(2));
     let left = "select count(*) from sqlite_schema where name like '%records_1'";
     assert_eq!(number(left), Ok(0));
+    let triggers =
+        "select count(*) from sqlite_schema where type = 'trigger' and name like 'idempotency_%'";
+    assert_eq!(number(triggers), Ok(3));
 }
 
 // proves: other-version-is-error
@@ -54,6 +57,21 @@ async fn a_file_of_version_1_keeps_its_records_and_then_refuses_that_version() {
     assert_kept(&folder, &running).await;
 }
 
+/// A file as it is just before an upgrade ends.
+const UNFINISHED: &str = "
+    create table idempotency_records_1 (
+        id blob not null primary key, fingerprint blob not null, token blob not null, attempt integer not null,
+        expires_at integer not null, phase integer not null, lease_until integer, outcome blob, spent blob,
+        scope integer, created_at integer, completed_at integer, route text, label text
+    ) strict;
+    insert into idempotency_records_1
+        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
+            created_at, completed_at, route, label
+        from idempotency_records order by place;
+    insert into idempotency_places select substr(id, 1, 8), place from idempotency_records;
+    insert into idempotency_places select x'', max(place) from idempotency_records;
+";
+
 /// Each is the file that a process leaves behind that dies at that moment: the old table is there, and the new one has
 /// none of its records, some of them, all, all with some or all of their places, or all with their places known to be complete.
 // proves: damaged-record-frees-key
@@ -64,26 +82,14 @@ async fn an_upgrade_that_was_killed_goes_on_at_the_next_start() {
     let all = "delete from idempotency_places";
     let some_places = "delete from idempotency_places where start = x'' or start > x'10'";
     let placed = "delete from idempotency_places where start = x''";
-    for moment in [none, some, all, some_places, placed, ""] {
+    let no_triggers =
+        "drop trigger idempotency_records_added; drop trigger idempotency_records_moved";
+    for moment in [none, some, all, some_places, placed, no_triggers, ""] {
         let folder = Folder::new();
         let running = file(&folder).await;
         let connection = Connection::open(folder.file()).expect("a connection");
-        let before = format!(
-            "
-            create table idempotency_records_1 (
-                id blob not null primary key, fingerprint blob not null, token blob not null, attempt integer not null,
-                expires_at integer not null, phase integer not null, lease_until integer, outcome blob, spent blob,
-                scope integer, created_at integer, completed_at integer, route text, label text
-            ) strict;
-            insert into idempotency_records_1
-                select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
-                    created_at, completed_at, route, label
-                from idempotency_records order by place;
-            insert into idempotency_places select substr(id, 1, 8), place from idempotency_records;
-            insert into idempotency_places select x'', max(place) from idempotency_records;
-            {moment}"
-        );
-        connection.execute_batch(&before).expect(moment);
+        connection.execute_batch(UNFINISHED).expect("an old table");
+        connection.execute_batch(moment).expect(moment);
         drop(connection);
         assert_kept(&folder, &running).await;
     }
@@ -117,4 +123,159 @@ async fn an_upgrade_leaves_the_views_and_triggers_of_the_application_as_they_are
     for query in ["select number from keys", "select number from noted"] {
         assert_eq!(number(query), Ok(expected), "{query}");
     }
+}
+
+/// A text of the file's rows leaves out the places of the old table, so that SQLite gives new ones.
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn an_unfinished_upgrade_whose_old_rows_have_other_places_now_loses_none() {
+    let apart = "update idempotency_records set place = -place; update idempotency_records set place = place * -2";
+    for (moment, places) in [
+        ("delete from idempotency_records where place > 40", ""),
+        ("", ""),
+        ("", "delete from idempotency_places"),
+    ] {
+        let folder = Folder::new();
+        let running = file(&folder).await;
+        let connection = Connection::open(folder.file()).expect("a connection");
+        for statement in [UNFINISHED, apart, moment, places] {
+            connection.execute_batch(statement).expect(statement);
+        }
+        drop(connection);
+        assert_kept(&folder, &running).await;
+        let connection = Connection::open(folder.file()).expect("a connection");
+        let count = "select count(*) from idempotency_records";
+        let count = connection.query_row(count, (), |row| row.get::<_, u8>(0));
+        assert_eq!(count, Ok(LAST + 1));
+    }
+}
+
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn an_unfinished_upgrade_whose_new_table_has_records_of_its_own_is_refused() {
+    for change in [
+        "update idempotency_records set id = randomblob(32) where place = 7",
+        "update idempotency_records set token = randomblob(16) where place = 7; delete from idempotency_records where place = 8",
+    ] {
+        let folder = Folder::new();
+        file(&folder).await;
+        let connection = Connection::open(folder.file()).expect("a connection");
+        connection.execute_batch(UNFINISHED).expect("an old table");
+        connection.execute_batch(change).expect(change);
+        let ids = |table: &str| -> Vec<Vec<u8>> {
+            let ids = format!("select id from {table} order by id");
+            let mut ids = connection.prepare(&ids).expect("a query");
+            let ids = ids.query_map((), |row| row.get(0)).expect("rows");
+            ids.collect::<Result<_, _>>().expect("ids")
+        };
+        let before = [ids("idempotency_records"), ids("idempotency_records_1")];
+        refused(&folder, "idempotency_records_1");
+        let both = |id: &Vec<u8>| before[0].contains(id) || before[1].contains(id);
+        assert!(ids("idempotency_records").iter().all(both));
+        assert!(ids("idempotency_records").len() >= before[0].len());
+        assert_eq!(ids("idempotency_records_1"), before[1]);
+    }
+}
+
+/// They refer to the table, and would go with it, or rows of the application would.
+// proves: other-version-is-error
+#[tokio::test]
+async fn an_upgrade_that_would_destroy_what_is_the_applications_does_not_begin() {
+    let foreign = "
+        create table notes (key blob references idempotency_records (id) on delete cascade) strict;
+        insert into notes select id from idempotency_records";
+    let trigger = "create trigger noted after insert on Idempotency_Records begin select 1; end";
+    let index = "create index by_label on idempotency_records (label)";
+    for (own, name, remove) in [
+        (foreign, "notes", "drop table notes"),
+        (trigger, "noted", "drop trigger noted"),
+        (index, "by_label", "drop index by_label"),
+    ] {
+        let folder = Folder::new();
+        let running = file(&folder).await;
+        let connection = earlier_file(&folder.file(), &[]);
+        connection.execute_batch(own).expect(own);
+        refused(&folder, name);
+        let number = |query: &str| connection.query_row(query, (), |row| row.get::<_, u8>(0));
+        assert_eq!(number("select version from idempotency_schema"), Ok(1));
+        assert_eq!(number("select count(*) from idempotency_records"), Ok(LAST));
+        if own == foreign {
+            assert_eq!(number("select count(*) from notes"), Ok(LAST));
+        }
+        connection.execute_batch(remove).expect(remove);
+        drop(connection);
+        assert_kept(&folder, &running).await;
+    }
+}
+
+/// Such rows are left by whoever renames the old table by hand.
+// proves: other-version-is-error
+#[tokio::test]
+async fn the_end_of_an_upgrade_removes_no_rows_that_refer_to_the_old_table() {
+    let folder = Folder::new();
+    let running = file(&folder).await;
+    let connection = Connection::open(folder.file()).expect("a connection");
+    connection.execute_batch(UNFINISHED).expect("an old table");
+    let notes = "
+        create table notes (key blob references idempotency_records_1 (id) on delete cascade) strict;
+        create table orders (key blob references idempotency_records_1 (id)) strict;
+        insert into notes select id from idempotency_records_1;
+        insert into orders select id from idempotency_records_1;
+    ";
+    connection.execute_batch(notes).expect("notes");
+    drop(connection);
+    assert_kept(&folder, &running).await;
+    let connection = Connection::open(folder.file()).expect("a connection");
+    for table in ["notes", "orders"] {
+        let count = format!("select count(*) from {table}");
+        let count = connection.query_row(&count, (), |row| row.get::<_, u8>(0));
+        assert_eq!(count, Ok(LAST), "{table}");
+    }
+}
+
+/// Such as by SQLite's command `.restore`. The keys that only the old table has must not run again.
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn a_file_of_an_unfinished_upgrade_that_replaces_an_open_one_is_an_error() {
+    let folder = Folder::new();
+    let running = file(&folder).await;
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let connection = Connection::open(folder.file()).expect("a connection");
+    connection.execute_batch(UNFINISHED).expect("an old table");
+    let some = "delete from idempotency_records where place > 17; delete from idempotency_places";
+    connection.execute_batch(some).expect(some);
+    for key in [20, LAST + 1] {
+        let refused = claim(&store, &hold(key), &asked()).await;
+        assert!(refused.is_err(), "{refused:?}");
+        // The second has not been let through by the first.
+        let refused = store.inspect(&hold(key).id).await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
+    let refused = SqliteStore::new(store.database().clone());
+    assert!(refused.is_err(), "{refused:?}");
+    drop((store, connection));
+
+    // And into a file that has no store yet.
+    let database = SqliteDatabase::open(folder.file()).expect("a database");
+    let connection = Connection::open(folder.file()).expect("a connection");
+    let no_places = "delete from idempotency_places";
+    connection.execute_batch(no_places).expect(no_places);
+    connection.execute_batch(UNFINISHED).expect("an old table");
+    let refused = SqliteStore::new(database).expect_err("it is unfinished");
+    assert!(
+        matches!(refused, SqliteStoreError::Open { .. }),
+        "{refused:?}"
+    );
+    drop(connection);
+    assert_kept(&folder, &running).await;
+}
+
+fn refused(folder: &Folder, name: &str) {
+    let refused = SqliteStore::open(folder.file()).expect_err("it is refused");
+    assert!(
+        matches!(refused, SqliteStoreError::Open { .. }),
+        "{refused:?}"
+    );
+    let cause = std::error::Error::source(&refused).expect("a cause");
+    assert!(cause.to_string().contains(name), "{cause}");
 }

@@ -1,6 +1,6 @@
 //! How the records in the file are found by their ids: the index in memory and its table, with the rows.
 
-use rusqlite::{Connection, Error, ErrorCode, ToSql, ffi, params};
+use rusqlite::{Connection, Error, ToSql, ffi, params};
 
 use super::{
     places::{Candidates, Due, Entry, Moved, Places, Start, following},
@@ -58,13 +58,16 @@ impl File<'_> {
     /// Writes the row of an id. Its place and the id are the first two of the values.
     ///
     /// A row that is gone must not make a record that is nowhere, and a place that is taken has a record that the index
-    /// does not know: both are errors, and have the index read again.
+    /// does not know: both are errors, and have the index read again. A trigger of the application may refuse a row for
+    /// other reasons.
     pub(super) fn write(self, statement: &str, values: &[&dyn ToSql]) -> Result<(), Error> {
         let mut statement = self.connection.prepare_cached(statement)?;
-        let written = statement.execute(values);
+        let written = self.places.own(|| statement.execute(values));
         let is_other = match &written {
             Ok(rows) => *rows != 1,
-            Err(error) => error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation),
+            Err(error) => error
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY),
         };
         if is_other {
             self.places.distrust();

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Connection, Error, ffi, hooks::Action, params};
 
 use super::{
     index::set_complete,
     older::OlderIds,
     places::{Entry, Places, ROUND},
+    upgrade,
 };
 use crate::record::RecordId;
 
@@ -19,7 +20,8 @@ const COMPLETE_UP_TO: &str = "select max(place) from idempotency_places where st
 
 const OLDER_ENTRIES: &str = "select start, place from idempotency_places where start > x''";
 
-/// From an index that has the places too, so that no record is read.
+/// From an index that has the places too, so that no record is read. A malformed id, which the table refuses, would
+/// count here and not among the places, so that each start writes those again.
 const RECORDS_UP_TO: &str = "
     select count(*), coalesce(sum(place & 4294967295), 0)
     from idempotency_records indexed by idempotency_records_by_expiry
@@ -41,6 +43,19 @@ const ADD: &str = "insert or ignore into idempotency_places (start, place) value
 
 const EMPTY: &str = "delete from idempotency_places";
 
+/// Notices rows that the application's own work adds or changes: `pragma data_version` says nothing of this connection.
+/// A row that it removes is found to be missing.
+///
+/// Set each time, because that work may have set its own.
+pub(super) fn watch(connection: &Connection, places: &Places) -> Result<(), Error> {
+    let places = places.clone();
+    connection.update_hook(Some(move |action, _: &str, table: &str, _| {
+        if table == "idempotency_records" && action != Action::SQLITE_DELETE {
+            places.changed();
+        }
+    }))
+}
+
 /// Reads the index from the file, if it was not read yet, if another program has written to the file since, or if it is
 /// not known what the file has.
 ///
@@ -50,7 +65,7 @@ pub(super) fn refresh(connection: &Connection, places: &Places) -> Result<(), Er
         return Ok(());
     }
     let version = data_version(connection)?;
-    // The application may have added a row by this connection.
+    // Work that has set its own hook may have added a row.
     let last = number(connection, LAST)?.unwrap_or_default();
     if places.is_of(version, last) {
         return Ok(());
@@ -80,6 +95,9 @@ struct Tally {
 }
 
 fn load(connection: &Connection, places: &Places, version: i64) -> Result<(), Error> {
+    if upgrade::is_unfinished(connection)? {
+        return Err(unfinished());
+    }
     let (mut complete_up_to, mut older) = load_older(connection)?;
     let mut recent = Vec::new();
     let mut records = connection.prepare(RECENT)?;
@@ -105,6 +123,12 @@ fn load(connection: &Connection, places: &Places, version: i64) -> Result<(), Er
     let recent: BTreeSet<Entry> = recent.into_iter().collect();
     places.replace(recent, older, last.unwrap_or_default().max(0), version);
     Ok(())
+}
+
+/// The error of a file that was put in the place of this one while it was open. Records are also in its old table.
+fn unfinished() -> Error {
+    let text = "an upgrade of the tables in the SQLite file has not ended; restart the service, which goes on with it";
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(text.to_owned()))
 }
 
 /// What the table of older places has. If it does not have the places of the records, such as after a recovery of the

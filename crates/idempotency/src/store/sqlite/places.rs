@@ -34,15 +34,16 @@ pub(super) struct Candidates {
 ///
 /// It says that a record does not exist, so it must have every record that the file has. That holds because only one
 /// process has the file open: the thread that writes adds each record here with its row, and undoes that with the
-/// transaction. If another program has written to the file after all, or it is not known whether a transaction was
-/// committed, the index is read from the file again before the next write.
+/// transaction. If another program or the application's own work has written records after all, or it is not known
+/// whether a transaction was committed, the index is read from the file again before the next write.
 ///
 /// A record that is new is here only, until a round moves it to the table of older places, with those around it. So
 /// memory is bounded, and neighbours in that table are written together, in one page.
 #[derive(Clone, Default)]
 pub(super) struct Places(Arc<Mutex<State>>);
 
-/// How many recent records begin a round. Until it ends, half as many may be added, which is 20 megabytes in all.
+/// How many recent records begin a round. Until it ends, half as many may be added, which is 20 megabytes in all. After
+/// a start there may be twice as many.
 pub(super) const ROUND: usize = if cfg!(test) { 1 << 6 } else { 1 << 19 };
 
 #[derive(Default)]
@@ -57,6 +58,8 @@ struct State {
     /// The state of the file from which the index was made or continued. `None`: it is to be read again.
     version: Option<i64>,
     is_in_use: bool,
+    /// A statement of the store is being run.
+    is_own: bool,
 }
 
 /// The move of all records up to this place to the table of older places, in the order of their ids.
@@ -268,6 +271,22 @@ impl Places {
         self.0.lock().version = None;
     }
 
+    /// Runs a statement of the store on a row that the index has.
+    pub(super) fn own<T>(&self, statement: impl FnOnce() -> T) -> T {
+        self.0.lock().is_own = true;
+        let done = statement();
+        self.0.lock().is_own = false;
+        done
+    }
+
+    /// A row was added or changed. If not by the store, the index is read again before the next work.
+    pub(super) fn changed(&self) {
+        let mut state = self.0.lock();
+        if !state.is_own {
+            state.version = None;
+        }
+    }
+
     /// Whether the index is that of the file in this state, whose last record is in this place.
     pub(super) fn is_of(&self, version: i64, last: i64) -> bool {
         let state = self.0.lock();
@@ -309,6 +328,7 @@ impl Places {
             },
             version: Some(version),
             is_in_use: true,
+            is_own: false,
         };
     }
 }

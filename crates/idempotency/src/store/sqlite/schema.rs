@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use rusqlite::OptionalExtension;
 
-use super::{SqliteDatabase, SqliteStoreError, saved};
+use super::{SqliteDatabase, SqliteStoreError, saved, upgrade};
 
 /// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
 /// older one.
@@ -53,6 +53,9 @@ pub(super) const CREATE_RECORDS: &str = "
         place integer not null,
         primary key (start, place)
     ) strict, without rowid;
+";
+
+pub(super) const CREATE_TRIGGERS: &str = "
     create trigger idempotency_records_added after insert on idempotency_records
         when new.place <= (select max(place) from idempotency_places where start = x'')
     begin
@@ -71,7 +74,7 @@ pub(super) const CREATE_RECORDS: &str = "
 
 /// Creates the tables that do not exist.
 pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> {
-    let found = database.write_blocking(|connection| {
+    let (found, is_unfinished) = database.write_blocking(|connection| {
         connection.execute_batch(CREATE_VERSION)?;
         let found = connection
             .query_row(FIND_VERSION, (), |row| row.get(0))
@@ -81,20 +84,21 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> 
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {
-            return Ok(found);
+            return Ok((found, upgrade::is_unfinished(connection)?));
         }
         connection.execute_batch(CREATE_RECORDS)?;
+        connection.execute_batch(CREATE_TRIGGERS)?;
         connection.execute(SET_VERSION, [VERSION])?;
-        Ok(VERSION)
+        Ok((VERSION, false))
     })?;
     match found.cmp(&VERSION) {
-        Ordering::Equal => Ok(()),
+        Ordering::Equal if !is_unfinished => Ok(()),
         Ordering::Greater => Err(SqliteStoreError::NewerSchema {
             found,
             known: VERSION,
         }),
         // Opening the file has upgraded what it had.
-        Ordering::Less => Err(SqliteStoreError::open(
+        Ordering::Less | Ordering::Equal => Err(SqliteStoreError::open(
             database.path(),
             "tables of an earlier version were put into the open file: open it again",
         )),

@@ -285,6 +285,7 @@ fn commit(
     most: usize,
 ) -> Result<(), Arc<rusqlite::Error>> {
     guard.begin(connection)?;
+    loading::watch(connection, places)?;
     if !file.is_in_place() {
         return Err(Arc::new(guard::moved()));
     }

@@ -134,6 +134,59 @@ async fn a_record_that_an_operator_puts_back_is_found() {
     }
 }
 
+/// After a start too: the last round may have come beyond the last row that is left.
+// proves: damaged-record-frees-key
+#[tokio::test]
+async fn a_record_that_the_application_adds_behind_the_last_one_is_found() {
+    let file = File::new();
+    complete(&file.open(), all()).await;
+    assert!(file.change("delete from idempotency_records where place > 9") > 3 * ROUND);
+    let store = file.open();
+    assert_stored(&store, 0..9).await;
+    let new = id(all().end);
+    let add = move |connection: &Connection| {
+        let add = "
+            insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase, outcome)
+            select ?1, fingerprint, token, attempt, expires_at, phase, outcome
+            from idempotency_records where place = 9
+        ";
+        connection.execute(add, [new.as_bytes()])?;
+        Ok(connection.last_insert_rowid())
+    };
+    assert_eq!(store.database().write(add).await.ok(), Some(10));
+    for store in [Some(store), None] {
+        let store = store.unwrap_or_else(|| file.open());
+        let replay = claim(&store, &hold(all().end)).await;
+        assert!(
+            matches!(&replay, Claim::Completed { outcome: found, .. } if *found == outcome(8)),
+            "{replay:?}"
+        );
+    }
+}
+
+/// Otherwise each such refusal would read the places of all keys.
+// proves: store-says-what-is-wrong
+#[tokio::test]
+async fn a_row_that_a_trigger_of_the_application_refuses_leaves_the_index_as_it_is() {
+    let file = File::new();
+    let store = file.open();
+    let refuse = |connection: &Connection| {
+        connection.execute_batch(
+            "create trigger refuse after insert on idempotency_records
+             begin select raise(abort, 'not today'); end",
+        )
+    };
+    store.database().write(refuse).await.expect("a trigger");
+    let (hold, asked) = (hold(1), asked());
+    let request = ClaimRequest::new(&hold, &asked, OnLost::TakeOver);
+    assert!(store.claim(request).await.is_err());
+    assert!(!store.places.is_to_be_read());
+    let allow = |connection: &Connection| connection.execute_batch("drop trigger refuse");
+    store.database().write(allow).await.expect("no trigger");
+    complete(&store, 0..3).await;
+    assert_stored(&store, 0..3).await;
+}
+
 /// The places that the thread that writes has put back into the table are not yet committed.
 // proves: damaged-record-frees-key
 #[tokio::test]
