@@ -49,9 +49,9 @@ const EMPTY: &str = "delete from idempotency_places";
 /// Set each time, because that work may have set its own.
 pub(super) fn watch(connection: &Connection, places: &Places) -> Result<(), Error> {
     let places = places.clone();
-    connection.update_hook(Some(move |action, _: &str, table: &str, _| {
+    connection.update_hook(Some(move |action, _: &str, table: &str, place| {
         if table == "idempotency_records" && action != Action::SQLITE_DELETE {
-            places.changed();
+            places.changed(place);
         }
     }))
 }

@@ -147,10 +147,10 @@ impl Places {
         Some(found)
     }
 
-    /// A place behind all others, for this record.
+    /// A place behind all others, for this record. If another program has put a row into the very last one, it is taken.
     pub(super) fn add(&self, id: &RecordId) -> i64 {
         let mut state = self.0.lock();
-        state.last += 1;
+        state.last = state.last.saturating_add(1);
         let entry = Entry::new(id, state.last);
         state.recent.insert(entry);
         state.open.added.push(entry);
@@ -279,11 +279,13 @@ impl Places {
         done
     }
 
-    /// A row was added or changed. If not by the store, the index is read again before the next work.
-    pub(super) fn changed(&self) {
+    /// The row in this place was added or changed. If not by the store, the index is read again before the next work.
+    /// Until then the same work may add a record behind it.
+    pub(super) fn changed(&self, place: i64) {
         let mut state = self.0.lock();
         if !state.is_own {
             state.version = None;
+            state.last = state.last.max(place);
         }
     }
 

@@ -208,7 +208,6 @@ mod tests {
     use super::*;
 
     /// SQLite's programs for the statements have no table in memory and no sorter, so they need none for their rows.
-    // proves: other-version-is-error
     #[test]
     fn no_statement_on_all_rows_gathers_them_in_memory() {
         let mut connection = Connection::open_in_memory().expect("a database");

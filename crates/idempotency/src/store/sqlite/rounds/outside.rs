@@ -165,7 +165,6 @@ async fn a_record_that_the_application_adds_behind_the_last_one_is_found() {
 }
 
 /// Otherwise each such refusal would read the places of all keys.
-// proves: store-says-what-is-wrong
 #[tokio::test]
 async fn a_row_that_a_trigger_of_the_application_refuses_leaves_the_index_as_it_is() {
     let file = File::new();
