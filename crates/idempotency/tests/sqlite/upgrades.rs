@@ -144,9 +144,9 @@ async fn an_unfinished_upgrade_whose_old_rows_have_other_places_now_loses_none()
         drop(connection);
         assert_kept(&folder, &running).await;
         let connection = Connection::open(folder.file()).expect("a connection");
-        let count = "select count(*) from idempotency_records";
-        let count = connection.query_row(count, (), |row| row.get::<_, u8>(0));
-        assert_eq!(count, Ok(LAST + 1));
+        let twice = "select count(*) - count(distinct id) from idempotency_records";
+        let twice = connection.query_row(twice, (), |row| row.get::<_, u8>(0));
+        assert_eq!(twice, Ok(0));
     }
 }
 
