@@ -151,9 +151,10 @@ async fn show_key(
     let record = match within(KEY_TIMEOUT, read).await {
         // Its owner is not known.
         Err(ApiError::Store(error)) if error.kind() == StoreErrorKind::Unreadable => {
-            return Err(match caller.is_operator() {
-                true => ApiError::UnreadableKey(error),
-                false => ApiError::UnknownKey,
+            return Err(if caller.is_operator() {
+                ApiError::UnreadableKey(error)
+            } else {
+                ApiError::UnknownKey
             });
         }
         read => read?,

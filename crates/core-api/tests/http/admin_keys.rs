@@ -252,6 +252,7 @@ async fn a_lost_run_is_resolved_over_http() {
         json!({"status": 201, "ttl_seconds": 0}),
         json!({"status": 201, "ttl_seconds": 59}),
         json!({"status": 200, "headers": [["a b", "c"]]}),
+        json!({"status": 200, "headers": vec![["X-Part", "c"]; 257]}),
     ] {
         let refused = post(&server, &operator, first, "/resolve", &body).await;
         assert_eq!(refused.problem(400)["code"], "malformed");

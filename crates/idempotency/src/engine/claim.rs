@@ -163,15 +163,12 @@ impl Withdrawal {
 
     /// What is left to withdraw once the store has responded. A claim that may have taken the key, although it failed, is withdrawn here.
     fn after(self, response: &Result<Claim, StoreError>) -> Option<Self> {
-        match response {
-            Ok(_) if may_hold_key(response) => Some(self),
-            // Dropped here.
-            Err(_) if may_hold_key(response) => None,
-            _ => {
-                self.cancel();
-                None
-            }
+        if !may_hold_key(response) {
+            self.cancel();
+            return None;
         }
+        // That of a claim that failed is dropped here, which withdraws it.
+        response.is_ok().then_some(self)
     }
 
     /// Leaves the hold to the run that has begun.
