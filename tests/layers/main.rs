@@ -29,7 +29,7 @@ const CORE_API: &[Layer] = &[
     ("database", &["booking", "config", "secret"]),
     ("error", &["database"]),
     ("access_log", &["error", "tokens"]),
-    ("docs", &["assets"]),
+    ("docs", &["assets", "error"]),
     ("json", &["error"]),
     ("openapi", &["error"]),
     ("reads", &["error"]),
