@@ -8,21 +8,40 @@ use idempotency::{
     store::RecordId,
 };
 use tempfile::TempDir;
-use tests::test_stores::{in_firestore, in_postgres, in_redis};
+use tests::{
+    delegate::{Delegate, Hooks},
+    test_stores::{in_firestore, in_postgres, in_redis},
+};
 
-use crate::call::{Call, Reply, Span, UNIT, Verb};
+use crate::{
+    call::{Call, Reply, Span, UNIT, Verb},
+    disturbed::Disturbed,
+    plan::Fault,
+    reference::Reference,
+};
 
 /// A store for which time passes when a history says so.
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn Store>,
     advance: Box<Advance<'static>>,
+    disturbed: Option<Disturbed>,
+    is_coarse: bool,
 }
 
 impl Backend {
     pub(crate) fn memory() -> Self {
+        Self::in_memory(|store| store)
+    }
+
+    /// The memory store with these hooks.
+    pub(crate) fn memory_as<H: Hooks>(hooks: impl FnOnce(MemoryStore) -> H) -> Self {
+        Self::in_memory(|store| Delegate(hooks(store)))
+    }
+
+    fn in_memory<S: Store>(wrapped: impl FnOnce(MemoryStore) -> S) -> Self {
         let clock = Clock::manual();
         let store = MemoryStore::new().with_clock(clock.clone());
-        TestStore::new(store, move |time| clock.advance(time)).into()
+        TestStore::new(wrapped(store), move |time| clock.advance(time)).into()
     }
 
     pub(crate) fn sqlite() -> Self {
@@ -46,7 +65,22 @@ impl Backend {
     }
 
     pub(crate) async fn firestore() -> Option<Self> {
-        in_firestore().await.map(Self::from)
+        in_firestore().await.map(|store| Self::from(store).coarse())
+    }
+
+    /// A store that knows the time of its server's last reply, and remembers spent tokens for longer than it has to.
+    pub(crate) fn coarse(mut self) -> Self {
+        self.is_coarse = true;
+        self
+    }
+
+    /// A store on a server of its own, which is disturbed.
+    pub(crate) fn on_disturbed(test_store: TestStore, disturbed: Disturbed) -> Self {
+        let disturbed = Some(disturbed);
+        Self {
+            disturbed,
+            ..test_store.into()
+        }
     }
 
     /// The id of a key of a history, which no other history has.
@@ -57,6 +91,23 @@ impl Backend {
     /// The id before all keys of a history.
     pub(crate) fn before(history: u64) -> RecordId {
         id(history, 0)
+    }
+
+    /// A key of a history that begins now, as the reference has it.
+    pub(crate) fn reference(&self, history: u64, key: u8, now: SystemTime) -> Reference {
+        let reference = Reference::new(Self::id(history, key), now);
+        match self.is_coarse {
+            true => reference.remembering(),
+            false => reference,
+        }
+    }
+
+    /// The call, as it can be compared on this store.
+    pub(crate) fn adapted(&self, call: &Call) -> Call {
+        match self.is_coarse {
+            true => call.clone().in_coarse_time(),
+            false => call.clone(),
+        }
     }
 
     /// The store's time.
@@ -71,7 +122,9 @@ impl Backend {
                 ttl,
                 verb,
             };
-            call.perform(&*self.store, probe, None).await.expect("a reply")
+            call.perform(&*self.store, probe, None)
+                .await
+                .expect("a reply")
         };
         ask(Verb::Claim {
             request: 0,
@@ -86,6 +139,18 @@ impl Backend {
         record.created_at.expect("a time")
     }
 
+    /// Lets this go wrong, if it can.
+    pub(crate) async fn suffer(&self, fault: Fault) {
+        if let Some(disturbed) = &self.disturbed {
+            disturbed.suffer(fault).await;
+        }
+    }
+
+    /// How much has gone wrong. The number changes before and after each fault.
+    pub(crate) fn faults(&self) -> usize {
+        self.disturbed.as_ref().map_or(0, Disturbed::faults)
+    }
+
     pub(crate) fn advance(&self, units: u8) {
         (self.advance)(UNIT * u32::from(units));
     }
@@ -96,6 +161,8 @@ impl From<TestStore> for Backend {
         Self {
             store: test_store.store,
             advance: test_store.advance,
+            disturbed: None,
+            is_coarse: false,
         }
     }
 }

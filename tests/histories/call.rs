@@ -62,7 +62,8 @@ pub(crate) enum Verb {
 /// Which token an operator gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Owner(u8),
+    /// The caller's own.
+    Own,
     /// That of the record which this caller has inspected last.
     Inspected,
 }
@@ -88,6 +89,27 @@ pub(crate) enum Reply {
 }
 
 impl Call {
+    /// A read of this key.
+    pub(crate) const fn inspection(key: u8) -> Self {
+        Self {
+            key,
+            owner: 0,
+            lease: Span::Zero,
+            ttl: Span::Zero,
+            verb: Verb::Inspect,
+        }
+    }
+
+    /// The same call, for a store whose time is that of its server's last reply: there a span of no length lasts for a moment.
+    pub(crate) fn in_coarse_time(mut self) -> Self {
+        for span in [&mut self.lease, &mut self.ttl] {
+            if *span == Span::Zero {
+                *span = Span::Units(0);
+            }
+        }
+        self
+    }
+
     pub(crate) fn hold(&self, id: RecordId) -> Hold {
         let label = format!("customer {}", self.owner);
         Hold::new(
@@ -97,6 +119,14 @@ impl Call {
             self.ttl.duration(),
         )
         .with_labels(Labels::new(Some("POST /bookings"), Some(&label)))
+    }
+
+    /// The token that an operator gives.
+    pub(crate) fn seen(&self, seen: Seen, inspected: Option<Token>) -> Token {
+        match seen {
+            Seen::Own => token(self.owner),
+            Seen::Inspected => inspected.unwrap_or(Token::from_bytes([0; 16])),
+        }
     }
 
     /// Asks the store. `inspected` is the token of the record that this caller has inspected last.
@@ -128,7 +158,7 @@ impl Call {
             Verb::Release => store.release(&hold).await?.into(),
             Verb::Inspect => Reply::Record(store.inspect(&id).await?),
             Verb::Resolve { seen, how } => {
-                let seen = seen.token(inspected);
+                let seen = self.seen(*seen, inspected);
                 let resolution = how.resolution(self.ttl);
                 store.resolve(&id, &seen, resolution).await?.into()
             }
@@ -137,7 +167,45 @@ impl Call {
     }
 }
 
+impl Verb {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "claim",
+            Self::Withdraw { .. } => "withdraw",
+            Self::Renew => "renew",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Suspend(_) => "suspend",
+            Self::Complete(_) => "complete",
+            Self::Release => "release",
+            Self::Inspect => "inspect",
+            Self::Resolve { how, .. } => match how {
+                How::Release => "release by an operator",
+                How::Complete(_) => "complete by an operator",
+                How::Replace(_) => "replace",
+                How::Erase(_) => "erase",
+                How::Forget => "forget",
+            },
+        }
+    }
+}
+
 impl Reply {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Claim(Claim::Won { attempt: 1, .. }) => "first",
+            Self::Claim(Claim::Won { .. }) => "taken over",
+            Self::Claim(Claim::InFlight { .. }) => "in flight",
+            Self::Claim(Claim::Unknown { .. }) => "unknown",
+            Self::Claim(Claim::Completed { .. }) => "completed",
+            Self::Claim(_) => "?",
+            Self::Spent => "spent",
+            Self::Done | Self::Completed(_) => "done",
+            Self::NotOwner => "not the owner",
+            Self::Record(Some(_)) => "a record",
+            Self::Record(None) => "nothing",
+        }
+    }
+
     /// The token of the record that was inspected.
     pub(crate) fn inspected(&self) -> Option<Token> {
         match self {
@@ -172,15 +240,6 @@ impl Span {
         match self {
             Self::Zero => Duration::ZERO,
             Self::Units(units) => UNIT * u32::from(units) + REST,
-        }
-    }
-}
-
-impl Seen {
-    pub(crate) fn token(self, inspected: Option<Token>) -> Token {
-        match self {
-            Self::Owner(owner) => token(owner),
-            Self::Inspected => inspected.unwrap_or(Token::from_bytes([0; 16])),
         }
     }
 }

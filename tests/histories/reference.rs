@@ -7,7 +7,7 @@ use idempotency::store::{
     Transition,
 };
 
-use crate::call::{Call, Reply, UNIT, Verb, bytes, fingerprint};
+use crate::call::{Call, How, Reply, UNIT, Verb, bytes, fingerprint, token};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
@@ -17,6 +17,8 @@ pub(crate) struct Reference {
     /// How many tokens were made for operators.
     made: u8,
     names: Names,
+    /// All tokens that were ever spent, if a store may remember them for longer than it has to.
+    spent: Option<Vec<Token>>,
 }
 
 /// Which token of the store is which one of the reference: an operator's completion gives the record a new one.
@@ -38,11 +40,22 @@ impl Reference {
             now,
             made: 0,
             names: Names::default(),
+            spent: None,
         }
+    }
+
+    /// The same for a store that may remember spent tokens for longer than it has to.
+    pub(crate) fn remembering(mut self) -> Self {
+        self.spent = Some(Vec::new());
+        self
     }
 
     pub(crate) const fn id(&self) -> RecordId {
         self.id
+    }
+
+    pub(crate) const fn now(&self) -> SystemTime {
+        self.now
     }
 
     /// The owner of the record, unless an operator gave it another token.
@@ -59,13 +72,18 @@ impl Reference {
         self.entry.inspect(&self.id, self.now)
     }
 
-    /// Whether nothing that a caller can learn differs.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.entry == other.entry
-    }
-
     /// Takes the step, and returns the reply.
     pub(crate) fn apply(&mut self, call: &Call, inspected: Option<Token>) -> Reply {
+        let reply = self.step(call, inspected);
+        if let Some(spent) = &mut self.spent {
+            let mut tokens = self.entry.spent_tokens();
+            tokens.retain(|token| !spent.contains(token));
+            spent.append(&mut tokens);
+        }
+        reply
+    }
+
+    fn step(&mut self, call: &Call, inspected: Option<Token>) -> Reply {
         let (hold, now) = (call.hold(self.id), self.now);
         let entry = &mut self.entry;
         match &call.verb {
@@ -88,7 +106,7 @@ impl Reference {
             Verb::Release => owned(entry.release(&hold, now)),
             Verb::Inspect => Reply::Record(entry.inspect(&self.id, now)),
             Verb::Resolve { seen, how } => {
-                let seen = self.names.of_store(seen.token(inspected));
+                let seen = self.names.of_store(call.seen(*seen, inspected));
                 let mut fresh = [MADE; 16];
                 fresh[1] = self.made;
                 let fresh = Token::from_bytes(fresh);
@@ -100,15 +118,40 @@ impl Reference {
         }
     }
 
+    /// Takes the step, which has read the clock at an earlier time.
+    pub(crate) fn apply_late(&mut self, call: &Call, inspected: Option<Token>, time: SystemTime) {
+        let now = std::mem::replace(&mut self.now, time);
+        let _unknown = self.apply(call, inspected);
+        self.now = now;
+    }
+
     /// Takes the step, and returns whether a store may reply this to it.
-    pub(crate) fn accepts(
-        &mut self,
-        call: &Call,
-        inspected: Option<Token>,
-        reply: &Reply,
-    ) -> bool {
+    pub(crate) fn accepts(&mut self, call: &Call, inspected: Option<Token>, reply: &Reply) -> bool {
+        if *reply == Reply::Spent && self.may_remember(token(call.owner)) {
+            return true;
+        }
         let expected = self.apply(call, inspected);
         self.names.agree(&expected, reply)
+    }
+
+    fn may_remember(&self, token: Token) -> bool {
+        let spent = self.spent.as_ref();
+        spent.is_some_and(|spent| spent.contains(&token))
+    }
+
+    /// Whether the key is free and the call's token spent, so that a repeated step which frees the key may be told that it has: its first
+    /// sending looks like an earlier step by the same token.
+    pub(crate) fn has_freed(&self, call: &Call, inspected: Option<Token>, reply: &Reply) -> bool {
+        let token = match &call.verb {
+            Verb::Release => token(call.owner),
+            Verb::Resolve {
+                seen,
+                how: How::Release | How::Forget,
+            } => self.names.of_store(call.seen(*seen, inspected)),
+            _ => return false,
+        };
+        let is_spent = self.entry.spent_tokens().contains(&token);
+        *reply == Reply::Done && self.record().is_none() && is_spent
     }
 
     /// Whether a store may list these records, as far as this key is concerned.
@@ -116,7 +159,8 @@ impl Reference {
         let expected = self.record().filter(|it| request.matches(it, self.now));
         let found = listed.iter().find(|listed| listed.id == self.id);
         let found = found.and_then(|listed| listed.record.as_ref().ok().cloned());
-        self.names.agree(&Reply::Record(expected), &Reply::Record(found))
+        self.names
+            .agree(&Reply::Record(expected), &Reply::Record(found))
     }
 }
 
@@ -186,7 +230,11 @@ impl Names {
         if expected.as_bytes()[0] < MADE {
             return expected == token;
         }
-        match self.0.iter().find(|pair| pair.0 == token || pair.1 == expected) {
+        match self
+            .0
+            .iter()
+            .find(|pair| pair.0 == token || pair.1 == expected)
+        {
             Some(pair) => *pair == (token, expected),
             None => {
                 self.0.push((token, expected));

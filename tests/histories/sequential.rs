@@ -1,14 +1,18 @@
 //! Calls one after another: each reply is that of the reference, or the shortest sequence with another reply is printed.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
 use idempotency::store::{ListRequest, ListedPhase, RecordId, Token};
 use proptest::{
     prelude::{BoxedStrategy, Just, Strategy, prop_oneof},
-    strategy::Union,
+    strategy::{Union, ValueTree},
     test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner},
 };
 use proptest_state_machine::ReferenceStateMachine;
@@ -45,17 +49,17 @@ struct Keys {
 }
 
 impl Keys {
-    /// Those of a sequence of this number.
-    fn new(number: u64, now: SystemTime) -> Self {
-        let new = |key| Reference::new(Backend::id(number, key), now);
+    fn new(reference: impl Fn(u8) -> Reference) -> Self {
         Self {
-            references: (0..KEYS).map(new).collect(),
+            references: (0..KEYS).map(reference).collect(),
             inspected: vec![None; usize::from(KEYS)],
         }
     }
 
     fn advance(&mut self, units: u8) {
-        self.references.iter_mut().for_each(|key| key.advance(units));
+        self.references
+            .iter_mut()
+            .for_each(|key| key.advance(units));
     }
 }
 
@@ -64,7 +68,8 @@ impl ReferenceStateMachine for Keys {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        Just(Self::new(0, SystemTime::UNIX_EPOCH)).boxed()
+        let new = |key| Reference::new(Backend::id(0, key), SystemTime::UNIX_EPOCH);
+        Just(Self::new(new)).boxed()
     }
 
     /// Half of the calls are those of the key's owner, if it has one.
@@ -115,10 +120,11 @@ struct Tested<'a> {
 
 impl<'a> Tested<'a> {
     async fn new(backend: &'a Backend, number: u64) -> Self {
+        let now = backend.now(number).await;
         Self {
             backend,
             before: Backend::before(number),
-            keys: Keys::new(number, backend.now(number).await),
+            keys: Keys::new(|key| backend.reference(number, key, now)),
         }
     }
 
@@ -127,9 +133,12 @@ impl<'a> Tested<'a> {
         let store = &*self.backend.store;
         match step {
             Step::Call(call) => {
+                let call = &self.backend.adapted(call);
                 let key = usize::from(call.key);
-                let (reference, inspected) =
-                    (&mut self.keys.references[key], &mut self.keys.inspected[key]);
+                let (reference, inspected) = (
+                    &mut self.keys.references[key],
+                    &mut self.keys.inspected[key],
+                );
                 let reply = call.perform(store, reference.id(), *inspected).await;
                 let reply = reply.map_err(|error| format!("{error:?}"))?;
                 let expected = reference.clone().apply(call, *inspected);
@@ -169,7 +178,10 @@ impl<'a> Tested<'a> {
 }
 
 /// Does so many sequences on stores that this opens; `None` where there are none.
-pub(crate) fn check(many: u64, open: impl AsyncFn() -> Option<Backend>) -> Option<Result<(), String>> {
+pub(crate) fn check(
+    many: u64,
+    open: impl AsyncFn() -> Option<Backend>,
+) -> Option<Result<(), String>> {
     let runtime = Runtime::new().expect("a runtime");
     let mut backend = runtime.block_on(open())?;
     let number = AtomicU64::new(0);
@@ -178,15 +190,8 @@ pub(crate) fn check(many: u64, open: impl AsyncFn() -> Option<Backend>) -> Optio
         if count > 0 && count % 16 == 0 {
             backend = runtime.block_on(open())?;
         }
-        let mut runner = TestRunner::new(Config {
-            cases: 1,
-            failure_persistence: None,
-            max_shrink_iters: 2000,
-            rng_seed: RngSeed::Fixed(seed),
-            ..Config::default()
-        });
-        let sequences = Keys::sequential_strategy(STEPS / 2..STEPS);
-        let done = runner.run(&sequences, |(_, steps, counted)| {
+        let mut runner = runner(seed);
+        let done = runner.run(&sequences(), |(_, steps, counted)| {
             let number = number.fetch_add(1, Ordering::SeqCst);
             runtime.block_on(async {
                 let mut tested = Tested::new(&backend, number).await;
@@ -211,4 +216,38 @@ pub(crate) fn check(many: u64, open: impl AsyncFn() -> Option<Backend>) -> Optio
         }
     }
     Some(Ok(()))
+}
+
+fn runner(seed: u64) -> TestRunner {
+    TestRunner::new(Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    })
+}
+
+fn sequences() -> impl Strategy<Value = (Keys, Vec<Step>, Option<Arc<AtomicUsize>>)> {
+    Keys::sequential_strategy(STEPS / 2..STEPS)
+}
+
+/// Each verb with each kind of reply that so many sequences meet.
+pub(crate) fn met(many: u64) -> BTreeSet<String> {
+    let mut met = BTreeSet::new();
+    for seed in 0..many {
+        let tree = sequences().new_tree(&mut runner(seed));
+        let (mut keys, steps, _) = tree.expect("a sequence").current();
+        for step in steps {
+            if let Step::Call(call) = &step {
+                let key = usize::from(call.key);
+                let reply = keys.references[key]
+                    .clone()
+                    .apply(call, keys.inspected[key]);
+                met.insert(format!("{}: {}", call.verb.name(), reply.name()));
+            }
+            keys = Keys::apply(keys, &step);
+        }
+    }
+    met
 }

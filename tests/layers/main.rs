@@ -141,8 +141,9 @@ const IDEMPOTENCY: &[Layer] = &[
     ("key_source", &["fingerprint", "key"]),
     ("labels", &[]),
     ("log_text", &[]),
+    ("random", &[]),
     ("client", &["clock", "fingerprint", "key", "log_text"]),
-    ("record", &["fingerprint", "labels"]),
+    ("record", &["fingerprint", "labels", "random"]),
     ("scope", &["fingerprint", "labels"]),
     (
         "store",
@@ -165,6 +166,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "options",
             "outcome",
             "progress",
+            "random",
             "record",
             "rejection",
             "scope",
