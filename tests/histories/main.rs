@@ -43,7 +43,7 @@ fn assert_found(checked: Option<Result<(), String>>) {
 #[test]
 fn the_memory_store_takes_the_librarys_steps() {
     let memory = async || Some(Backend::memory());
-    assert_right(sequential::check(600, memory));
+    assert_right(sequential::check(400, memory));
 }
 
 // proves: histories-follow-transitions
@@ -75,7 +75,7 @@ fn firestore_takes_the_librarys_steps() {
 #[test]
 fn concurrent_steps_of_the_memory_store_have_an_order() {
     let memory = async || Some(Backend::memory());
-    assert_right(concurrent::check(1500, memory));
+    assert_right(concurrent::check(800, memory));
 }
 
 // proves: histories-have-an-order
@@ -94,7 +94,7 @@ fn concurrent_steps_of_postgres_have_an_order_although_it_is_killed() {
 // proves: histories-have-an-order
 #[test]
 fn concurrent_steps_of_redis_have_an_order_although_it_is_killed() {
-    assert_right(concurrent::check(60, disturbed::redis));
+    assert_right(concurrent::check(40, disturbed::redis));
 }
 
 // proves: histories-have-an-order
@@ -151,5 +151,5 @@ fn the_sequences_meet_every_reply_of_every_verb() {
         let replies = replies.split(", ");
         replies.map(move |reply| format!("{verb}: {reply}"))
     });
-    assert_eq!(sequential::met(100), each.collect());
+    assert_eq!(sequential::met(200), each.collect());
 }

@@ -140,7 +140,7 @@ impl Reference {
     }
 
     /// Whether the key is free and the call's token spent, so that a repeated step which frees the key may be told that it has: its first
-    /// sending looks like an earlier step by the same token.
+    /// sending looks like an earlier step by the same token. A store that remembers the hold itself takes any free key for the end of it.
     pub(crate) fn has_freed(&self, call: &Call, inspected: Option<Token>, reply: &Reply) -> bool {
         let token = match &call.verb {
             Verb::Release => token(call.owner),
@@ -150,7 +150,7 @@ impl Reference {
             } => self.names.of_store(call.seen(*seen, inspected)),
             _ => return false,
         };
-        let is_spent = self.entry.spent_tokens().contains(&token);
+        let is_spent = self.spent.is_some() || self.entry.spent_tokens().contains(&token);
         *reply == Reply::Done && self.record().is_none() && is_spent
     }
 

@@ -41,10 +41,10 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => Just(Verb::Renew),
         2 => bytes().prop_map(Verb::Checkpoint),
         2 => bytes().prop_map(Verb::Suspend),
-        3 => bytes().prop_map(Verb::Complete),
+        4 => bytes().prop_map(Verb::Complete),
         2 => Just(Verb::Release),
         4 => Just(Verb::Inspect),
-        3 => resolve,
+        6 => resolve,
     ]
 }
 

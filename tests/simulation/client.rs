@@ -8,7 +8,12 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 
-use crate::{faults::SERVICES, machines::HTTP, rng::Rng, world::World};
+use crate::{
+    faults::SERVICES,
+    machines::{HTTP, PATHS},
+    rng::Rng,
+    world::World,
+};
 
 /// How many requests a client makes, one after the other.
 pub(crate) const ORDERS: usize = 3;
@@ -73,7 +78,7 @@ async fn send(
     let stream = TcpStream::connect((service, HTTP)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::post("/bookings")
+    let request = Request::post(PATHS[order % PATHS.len()])
         .header("host", service)
         .header("authorization", principal)
         .header("x-operation", operation)

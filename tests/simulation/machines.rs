@@ -27,6 +27,9 @@ use crate::{
 /// Where a service listens.
 pub(crate) const HTTP: u16 = 80;
 
+/// What a client asks for: at the first a duplicate is refused, and at the second it waits.
+pub(crate) const PATHS: [&str; 2] = ["/bookings", "/patient/bookings"];
+
 /// How a service handles bookings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handling {
@@ -87,14 +90,13 @@ pub(crate) async fn serve_bookings(
             Ok(Scope::principal(principal).labelled(Label::text(label)))
         })
         .build();
-    let route = match handling {
-        Handling::Protected => post(book),
-        Handling::Bare => post(book_bare),
+    let routes = match handling {
+        Handling::Protected => [post(book), post(book_waiting)],
+        Handling::Bare => [post(book_bare), post(book_bare)],
     };
-    let app = Router::new()
-        .route("/bookings", route)
-        .layer(idempotency.extension())
-        .with_state(world);
+    let app = PATHS.into_iter().zip(routes);
+    let app = app.fold(Router::new(), |app, (path, route)| app.route(path, route));
+    let app = app.layer(idempotency.extension()).with_state(world);
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, HTTP)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -110,6 +112,19 @@ pub(crate) async fn serve_bookings(
 /// A lease is shorter than some of the runs, and than some of what goes wrong.
 #[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
 async fn book(State(world): State<World>, execution: Execution, operation: String) -> Response {
+    booked(&world, &execution, operation).await
+}
+
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3, on_duplicate = "wait")]
+async fn book_waiting(
+    State(world): State<World>,
+    execution: Execution,
+    operation: String,
+) -> Response {
+    booked(&world, &execution, operation).await
+}
+
+async fn booked(world: &World, execution: &Execution, operation: String) -> Response {
     let run = world.runs(&operation, execution.attempt());
     sleep(world.pause(3000)).await;
     let key = execution.child_key("charge");
