@@ -6,8 +6,12 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use http::HeaderName;
 use idempotency::{
-    HttpConfig, HttpRejection, Idempotency, IdempotencyKey, Keep, KeyRejection, KeyRequest,
-    KeySyntax, MemoryStore, OnLost, Options, idempotent, webhooks,
+    HttpConfig, Idempotency, IdempotencyKey, MemoryStore, OnLost, Options,
+    http::HttpRejection,
+    idempotent,
+    key::{KeyRejection, KeyRequest, KeySyntax},
+    options::Keep,
+    webhooks,
 };
 use serde_json::{Value, json};
 use utoipa::{OpenApi, openapi::RefOr};

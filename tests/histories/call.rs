@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, OnLost, Store, StoreError,
+    Fingerprint, OnLost, Store,
     store::{
-        Claim, ClaimRequest, Hold, IfOwner, Labels, Record, RecordId, Resolution, StoreErrorKind,
-        Token,
+        Claim, ClaimRequest, Hold, IfOwner, Labels, Record, RecordId, Resolution, StoreError,
+        StoreErrorKind, Token,
     },
 };
 

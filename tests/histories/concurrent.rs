@@ -3,10 +3,7 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::future::{join, join_all};
-use idempotency::{
-    StoreError,
-    store::{ListRequest, StoreErrorKind, Token},
-};
+use idempotency::store::{ListRequest, StoreError, StoreErrorKind, Token};
 use parking_lot::Mutex;
 use tests::wait::within_a_minute;
 use tokio::{

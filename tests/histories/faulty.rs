@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    MemoryStore, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Phase, Record, RecordId, Resolution},
+    MemoryStore, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Phase, Record, RecordId, Resolution, StoreError},
 };
 use tests::delegate::Hooks;
 use tokio::task::yield_now;

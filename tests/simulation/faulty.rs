@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    MemoryStore, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Phase},
+    MemoryStore, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Phase, StoreError},
 };
 use tests::delegate::Hooks;
 

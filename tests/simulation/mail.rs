@@ -4,7 +4,7 @@
 use std::{any::Any, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use idempotency::{Store, StoreError};
+use idempotency::{Store, store::StoreError};
 use parking_lot::Mutex;
 
 type Reply = Box<dyn Any + Send>;

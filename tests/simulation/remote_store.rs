@@ -9,10 +9,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Store, StoreError,
+    Fingerprint, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId,
-        Resolution, Subscription, Token, Wakeups,
+        Resolution, StoreError, Subscription, Token, Wakeups,
     },
 };
 use tokio::{

@@ -5,8 +5,8 @@ use std::{collections::HashMap, fmt, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, RecordId, Token},
+    Clock, Fingerprint, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, RecordId, StoreError, Token},
 };
 use parking_lot::Mutex;
 use tests::delegate::Hooks;

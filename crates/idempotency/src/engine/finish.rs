@@ -20,10 +20,10 @@ use super::{
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{
-    Fingerprint, Store, StoreError,
+    Fingerprint, Store,
     log_text::Causes,
     random,
-    store::{Hold, IfOwner, StoreErrorKind},
+    store::{Hold, IfOwner, StoreError, StoreErrorKind},
 };
 
 /// The hold of a run that has ended. It is renewed until this is dropped.

@@ -11,7 +11,7 @@ use metrics::{
 };
 
 use super::RequestOutcome;
-use crate::StoreError;
+use crate::store::StoreError;
 #[cfg(feature = "metrics")]
 use crate::store::StoreErrorKind;
 

@@ -19,7 +19,7 @@ use super::{
     active_runs::RunGuard, claim::SentClaim, finish::is_worth_a_retry,
     store_timeout::with_store_timeout,
 };
-use crate::{OnLost, StoreError, log_text::Causes, random};
+use crate::{OnLost, log_text::Causes, random, store::StoreError};
 
 /// Claims without a run, which wait to be withdrawn.
 #[derive(Default)]

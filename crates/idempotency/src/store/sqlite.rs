@@ -56,7 +56,7 @@ const NAME: &str = "sqlite";
 /// ```no_run
 /// use idempotency::{Idempotency, SqliteStore};
 ///
-/// # fn main() -> Result<(), idempotency::SqliteStoreError> {
+/// # fn main() -> Result<(), idempotency::store::SqliteStoreError> {
 /// let idempotency = Idempotency::new(SqliteStore::open("keys.db")?);
 /// # Ok(())
 /// # }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
     Clock, Fingerprint, Idempotency, IdempotencyKey, MemoryStore, OnLost, Options, Run, RunError,
-    Scope, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner},
+    Scope, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreError},
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;

@@ -12,10 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, OnLost, SqliteDatabase, SqliteStore, SqliteStoreError, Store, StoreError,
+    Clock, Fingerprint, OnLost, SqliteDatabase, SqliteStore, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, RecordId, Resolution,
-        StoreErrorKind, Token,
+        SqliteStoreError, StoreError, StoreErrorKind, Token,
     },
 };
 use rusqlite::Connection;

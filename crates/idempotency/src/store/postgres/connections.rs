@@ -18,7 +18,7 @@ use super::{
     error::{Failure, is_undone, store_error},
     route::Route,
 };
-use crate::{StoreError, log_text::Causes};
+use crate::{log_text::Causes, store::StoreError};
 
 /// A statement with its values. It takes a connection only while it runs, so a waiting duplicate does not hold one.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;

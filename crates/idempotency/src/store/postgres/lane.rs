@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::connections::{Apart, Attempt, silence};
-use crate::StoreError;
+use crate::store::StoreError;
 use queue::{Queue, Waiting};
 
 pub(super) use queue::MAX_TOGETHER_BYTES;

@@ -3,7 +3,7 @@
 use sqlx::{Row, query};
 
 use super::{PostgresStore, connections::Retry, error::store_error};
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Counts up to this many records, from the end of the index, which takes milliseconds. Above that the number is what the server knew at its last vacuum or analysis, which
 /// includes expired records.

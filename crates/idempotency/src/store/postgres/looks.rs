@@ -13,8 +13,8 @@ use super::{
     records::{MAX_TOGETHER_OUTCOME, by_id, rows, whole_record},
 };
 use crate::{
-    StoreError,
     record::{Record, RecordId},
+    store::StoreError,
 };
 
 /// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record

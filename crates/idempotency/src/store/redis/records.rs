@@ -14,9 +14,12 @@ use super::{
     server::Server,
 };
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     record::{Phase, Record, RecordId, Token},
-    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, SPENT_FOR, StoreErrorKind},
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, SPENT_FOR, StoreError,
+        StoreErrorKind,
+    },
 };
 
 /// The records with one prefix on one server.

@@ -20,7 +20,7 @@ use super::{
 /// One SQLite file, for keys and for the application's own tables. Connections are those of rusqlite 0.39.
 ///
 /// ```
-/// use idempotency::{SqliteDatabase, SqliteStoreError};
+/// use idempotency::{SqliteDatabase, store::SqliteStoreError};
 ///
 /// # async fn example() -> Result<(), SqliteStoreError> {
 /// let database = SqliteDatabase::open("bookings.db")?;

@@ -12,9 +12,8 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    StoreError,
     record::{Phase, RecordId, Token},
-    store::{IfOwner, ListRequest, Listed, Resolution, SPENT_FOR},
+    store::{IfOwner, ListRequest, Listed, Resolution, SPENT_FOR, StoreError},
 };
 
 /// A part of a list.

@@ -15,10 +15,9 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     record::{Phase, RecordId, Token},
-    store::spent::SpentTokens,
-    store::{Claim, Hold, IfOwner},
+    store::{Claim, Hold, IfOwner, StoreError, spent::SpentTokens},
 };
 
 /// What a claim may do with the record that it found.

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::title_case;
 use crate::{
-    HttpConfig, IdempotencyKey, KeySyntax, key::BARE_PUNCTUATION, key_source::places_of,
+    HttpConfig, IdempotencyKey,
+    key::{BARE_PUNCTUATION, KeySyntax, places_of},
     options::EffectiveOptions,
 };
 
