@@ -140,8 +140,9 @@ const IDEMPOTENCY: &[Layer] = &[
     ("http_config", &["http_rejection", "key"]),
     ("labels", &[]),
     ("log_text", &[]),
+    ("random", &[]),
     ("client", &["clock", "fingerprint", "key", "log_text"]),
-    ("record", &["fingerprint", "labels"]),
+    ("record", &["fingerprint", "labels", "random"]),
     ("scope", &["fingerprint", "labels"]),
     (
         "store",
@@ -164,6 +165,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "options",
             "outcome",
             "progress",
+            "random",
             "record",
             "rejection",
             "scope",

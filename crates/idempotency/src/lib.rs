@@ -115,6 +115,7 @@ pub mod operators;
 pub mod options;
 mod outcome;
 mod progress;
+mod random;
 mod record;
 mod rejection;
 mod run;
@@ -264,6 +265,13 @@ pub mod __model1 {
     pub use crate::engine::decision::predecessor;
     pub use crate::engine::decision::response_of_the_owner;
     pub use crate::progress::Progress;
+}
+
+/// What makes a simulation repeatable, for this library's tests. Not a public interface; the number changes when it does.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod __simulation1 {
+    pub use crate::random::seed_this_thread;
 }
 
 /// README.md's code, so that what users copy compiles.

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Fingerprint, Store,
     log_text::Causes,
+    random,
     store::{Hold, IfOwner, StoreError, StoreErrorKind},
 };
 
@@ -270,7 +271,7 @@ where
         match call().await {
             Err(error) if is_worth_a_retry(&error) && Instant::now() < end => {
                 // Spread out, where many runs retry.
-                tokio::time::sleep(pause.mul_f32(rand::random_range(0.5..1.0))).await;
+                tokio::time::sleep(random::jittered(pause)).await;
             }
             response => return response,
         }
