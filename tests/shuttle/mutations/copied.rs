@@ -32,7 +32,13 @@ impl Copied {
             fs::remove_dir_all(&copied.tree)?;
         }
         let mut git = Command::new("git");
-        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        git.args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]);
         let listed = git.current_dir(root).output()?;
         if !listed.status.success() {
             return Err("git does not list the files of the workspace".into());

@@ -19,6 +19,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let part = env::args().nth(1).unwrap_or_default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let copied = Copied::of(&root.canonicalize()?)?;
+    eprintln!("without a fault…");
     let found = failures(&copied)?;
     if !found.is_empty() {
         return Err(format!("without a fault there are failures: {found:?}").into());
@@ -47,19 +48,21 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// The tests that fail.
 fn failures(copied: &Copied) -> Result<Vec<String>, Box<dyn Error>> {
-    let build = ["test", "--package", "shuttled", "--test", "schedules", "--test", "model"];
-    let cargo = |arguments: &[&str]| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(build).args(arguments).current_dir(&copied.tree);
+    let tests = "test --package shuttled --test schedules --test model";
+    let run = |arguments: &[&str]| {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = Command::new(cargo);
+        cargo.args(tests.split(' ')).args(arguments);
+        cargo.current_dir(&copied.tree);
         cargo.env("CARGO_TARGET_DIR", &copied.target);
         cargo.output()
     };
-    let built = cargo(&["--no-run"])?;
+    let built = run(&["--no-run"])?;
     if !built.status.success() {
         let message = String::from_utf8_lossy(&built.stderr).into_owned();
         return Err(format!("it does not compile:\n{message}").into());
     }
-    let ran = cargo(&["--no-fail-fast"])?;
+    let ran = run(&["--no-fail-fast"])?;
     let report = String::from_utf8_lossy(&ran.stdout).into_owned();
     let failed = report.lines().filter_map(|line| {
         let test = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
@@ -86,7 +89,10 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for mutation in MUTATIONS {
             let source = fs::read_to_string(root.join(SOURCE).join(mutation.file));
-            let places = source.expect("a source file").matches(mutation.find).count();
+            let places = source
+                .expect("a source file")
+                .matches(mutation.find)
+                .count();
             assert_eq!(places, 1, "{}", mutation.name);
         }
         assert!(MUTATIONS.len() >= 12);

@@ -118,6 +118,19 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "        drop(finishing.in_current_span());",
     },
     Mutation {
+        name: "a claim whose reply was lost is not withdrawn",
+        file: "engine/claim.rs",
+        find: "        Err(error) => error.kind() == StoreErrorKind::Unavailable && error.was_sent(),",
+        replace: "        Err(_) => false,",
+    },
+    Mutation {
+        name: "a completion whose reply was lost is not repeated",
+        file: "engine/finish.rs",
+        find: "            tokio::spawn(held.end_later(persist, None).in_current_span());
+            unheard(executed(None))",
+        replace: "            unheard(executed(None))",
+    },
+    Mutation {
         name: "a run ends with its client",
         file: "engine/detach_on_drop.rs",
         find: "            self.runtime.spawn(run.map(drop));",

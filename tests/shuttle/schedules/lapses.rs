@@ -34,7 +34,10 @@ fn clients_get_one_value_although_a_lease_lapses() {
         }
         time.await.expect("no abort");
         let stored = value(world.retry().await);
-        assert!(values.iter().all(|value| *value == stored), "{values:?}, {stored}");
+        assert!(
+            values.iter().all(|value| *value == stored),
+            "{values:?}, {stored}"
+        );
         let page = world.ledger.page(KEY);
         assert_eq!(page.begun, page.effects);
         world.end().await;

@@ -21,7 +21,9 @@ fn a_client_that_leaves_keeps_the_key_from_nobody() {
         let reply = leaver.await.expect("no abort");
         assert_eq!(value(stayer.await.expect("no abort")), 1);
         let left = reply.is_none();
-        reply.into_iter().for_each(|reply| assert_eq!(value(reply), 1));
+        reply
+            .into_iter()
+            .for_each(|reply| assert_eq!(value(reply), 1));
         assert_once(&world).await;
         world.end().await;
         left
@@ -42,7 +44,9 @@ fn a_client_that_leaves_while_it_waits_harms_no_run() {
             assert_eq!(value(client.await.expect("no abort")), 1);
         }
         let left = reply.is_none();
-        reply.into_iter().for_each(|reply| assert_eq!(value(reply), 1));
+        reply
+            .into_iter()
+            .for_each(|reply| assert_eq!(value(reply), 1));
         assert_once(&world).await;
         world.end().await;
         left
@@ -65,7 +69,9 @@ fn a_client_that_leaves_during_a_take_over_keeps_the_steps() {
         let reply = leaver.await.expect("no abort");
         assert_eq!(value(stayer.await.expect("no abort")), 1);
         let left = reply.is_none();
-        reply.into_iter().for_each(|reply| assert_eq!(value(reply), 1));
+        reply
+            .into_iter()
+            .for_each(|reply| assert_eq!(value(reply), 1));
         assert_eq!(world.ledger.page(CHARGE).begun, 0, "charged again");
         assert_once(&world).await;
         world.end().await;

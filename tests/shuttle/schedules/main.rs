@@ -9,6 +9,7 @@ mod lapses;
 mod leaving;
 mod ledger;
 mod local_locks;
+mod lost;
 mod one_key;
 mod operators;
 mod replay;

@@ -38,7 +38,10 @@ async fn resolved(speed: Speed, resolution: fn(&World) -> Resolution) -> (World,
         values.extend(value_unless(client.await.expect("no abort"), is_no_value));
     }
     let stored = value(world.retry().await);
-    assert!(values.iter().all(|value| *value == stored), "{values:?}, {stored}");
+    assert!(
+        values.iter().all(|value| *value == stored),
+        "{values:?}, {stored}"
+    );
     (world, done, stored)
 }
 

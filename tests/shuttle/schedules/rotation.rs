@@ -27,7 +27,9 @@ async fn deployments(speed: Speed, polls: usize) -> bool {
     let stayer = spawn(client(second.clone()));
     let reply = leaver.await.expect("no abort");
     let left = reply.is_none();
-    reply.into_iter().for_each(|reply| assert_eq!(value(reply), 1));
+    reply
+        .into_iter()
+        .for_each(|reply| assert_eq!(value(reply), 1));
     assert_eq!(value(stayer.await.expect("no abort")), 1);
     for engine in [&first, &second] {
         assert_eq!(value(client(engine.clone()).await), 1);

@@ -63,9 +63,8 @@ where
 /// Runs the scenario with a client that leaves after its first poll, after its second one, and so on until it never leaves early: under
 /// all schedules in which another task goes on than the one whose turn it is once. The scenario says whether the client left.
 #[track_caller]
-pub(crate) fn search_leaving<F>(
-    scenario: impl Fn(Speed, usize) -> F + Copy + Send + Sync + 'static,
-) where
+pub(crate) fn search_leaving<F>(scenario: impl Fn(Speed, usize) -> F + Copy + Send + Sync + 'static)
+where
     F: Future<Output = bool>,
 {
     let deviations = number("SHUTTLE_DEVIATIONS").unwrap_or(DEVIATIONS);
@@ -132,7 +131,10 @@ impl Case {
             Ok(schedules) => println!("{}: {schedules} schedules", self.name()),
             Err(panic) => {
                 let schedule = serialize_schedule(&CurrentSchedule::get_schedule());
-                eprintln!("replay this test with SHUTTLE_REPLAY={}:{schedule}", self.name());
+                eprintln!(
+                    "replay this test with SHUTTLE_REPLAY={}:{schedule}",
+                    self.name()
+                );
                 resume_unwind(panic)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -28,6 +28,16 @@ pub(crate) enum Speed {
     Slow,
 }
 
+/// A call whose reply is lost once, after the store has done what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Claim,
+    Checkpoint,
+    Complete,
+    Suspend,
+    Release,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct TestStore {
     pub(crate) inner: MemoryStore,
@@ -35,6 +45,7 @@ pub(crate) struct TestStore {
     speed: Speed,
     /// Whether the reply to the next claim comes later than its lease.
     pub(crate) is_late: Arc<AtomicBool>,
+    loses: Arc<Mutex<Option<Lost>>>,
 }
 
 impl Speed {
@@ -49,6 +60,19 @@ impl TestStore {
             clock,
             speed,
             is_late: Arc::default(),
+            loses: Arc::default(),
+        }
+    }
+
+    pub(crate) fn lose(&self, reply: Lost) {
+        *self.loses.lock().expect("no panic under the lock") = Some(reply);
+    }
+
+    fn unless_lost<T>(&self, call: Lost, reply: Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut loses = self.loses.lock().expect("no panic under the lock");
+        match loses.take_if(|lost| *lost == call) {
+            Some(_) => Err(StoreError::unavailable("the reply is lost")),
+            None => reply,
         }
     }
 
@@ -92,7 +116,7 @@ impl Store for TestStore {
         let lease = request.hold.lease;
         let claimed = self.call(self.inner.claim(request)).await;
         self.delay(lease);
-        claimed
+        self.unless_lost(Lost::Claim, claimed)
     }
 
     fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
@@ -102,7 +126,7 @@ impl Store for TestStore {
         let lease = request.hold.lease;
         let claimed = self.inner.claim_now(request);
         self.delay(lease);
-        claimed
+        claimed.map(|claimed| self.unless_lost(Lost::Claim, claimed))
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
@@ -114,11 +138,13 @@ impl Store for TestStore {
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.call(self.inner.checkpoint(hold, progress)).await
+        let kept = self.call(self.inner.checkpoint(hold, progress)).await;
+        self.unless_lost(Lost::Checkpoint, kept)
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.call(self.inner.suspend(hold, progress)).await
+        let suspended = self.call(self.inner.suspend(hold, progress)).await;
+        self.unless_lost(Lost::Suspend, suspended)
     }
 
     async fn complete(
@@ -126,7 +152,8 @@ impl Store for TestStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        self.call(self.inner.complete(hold, outcome)).await
+        let completed = self.call(self.inner.complete(hold, outcome)).await;
+        self.unless_lost(Lost::Complete, completed)
     }
 
     fn complete_now(
@@ -134,14 +161,16 @@ impl Store for TestStore {
         hold: &Hold,
         outcome: &Bytes,
     ) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
-        match self.speed {
+        let completed = match self.speed {
             Speed::Immediate => self.inner.complete_now(hold, outcome),
             Speed::Slow => None,
-        }
+        };
+        completed.map(|completed| self.unless_lost(Lost::Complete, completed))
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.call(self.inner.release(hold)).await
+        let released = self.call(self.inner.release(hold)).await;
+        self.unless_lost(Lost::Release, released)
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

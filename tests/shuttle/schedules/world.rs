@@ -6,7 +6,9 @@ use idempotency::{
     __model1::Progress,
     Execution, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, OnDuplicate, OnLost,
     Options, Scope, Store,
-    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, Record, RecordId, Resolution, Token},
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, Record, RecordId, Resolution, Token,
+    },
 };
 use tokio::{
     execution, spawn,
@@ -53,7 +55,10 @@ impl World {
     }
 
     /// The engine of another process.
-    pub(crate) fn process(&self, settings: fn(IdempotencyBuilder) -> IdempotencyBuilder) -> Idempotency {
+    pub(crate) fn process(
+        &self,
+        settings: fn(IdempotencyBuilder) -> IdempotencyBuilder,
+    ) -> Idempotency {
         settings(Idempotency::builder(self.store.clone())).build()
     }
 
@@ -125,7 +130,10 @@ impl World {
         for listed in listed.expect("a memory") {
             let record = listed.record.expect("a readable record");
             if let Phase::InFlight { lease_until, .. } = record.phase {
-                assert!(lease_until <= self.store.clock.now(), "a hold is left: {record:?}");
+                assert!(
+                    lease_until <= self.store.clock.now(),
+                    "a hold is left: {record:?}"
+                );
             }
         }
         let Self { engine, .. } = self;

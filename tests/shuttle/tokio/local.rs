@@ -49,7 +49,8 @@ impl<T: 'static> LocalKey<T> {
     }
 
     fn swap(&'static self, value: &mut Option<T>) {
-        self.0.with(|slot| mem::swap(&mut *slot.borrow_mut(), value));
+        self.0
+            .with(|slot| mem::swap(&mut *slot.borrow_mut(), value));
     }
 }
 
