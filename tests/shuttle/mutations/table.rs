@@ -1,0 +1,210 @@
+//! Faults, each as a change of one place in the library's source. Most are faults that this library or another one had.
+
+/// One fault.
+pub(crate) struct Mutation {
+    pub(crate) name: &'static str,
+    /// Under the library's `src`.
+    pub(crate) file: &'static str,
+    /// A text that the file has once.
+    pub(crate) find: &'static str,
+    pub(crate) replace: &'static str,
+}
+
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "a completion does not compare the token",
+        file: "store/entry/owner.rs",
+        find: "        if self.hold_of(&hold.token, now).is_some() {
+            self.complete_as(",
+        replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::InFlight { .. })) {
+            self.complete_as(",
+    },
+    Mutation {
+        name: "a release does not compare the token",
+        file: "store/entry/owner.rs",
+        find: "        if self.hold_of(&hold.token, now).is_none() {
+            return Transition::unchanged(IfOwner::NotOwner);
+        }
+        self.release_token(",
+        replace: "        self.release_token(",
+    },
+    Mutation {
+        name: "a completion wakes nobody",
+        file: "store/entry/owner.rs",
+        find: "            return Transition::ended(IfOwner::Done(self.expires_at));",
+        replace: "            return Transition::changed(IfOwner::Done(self.expires_at));",
+    },
+    Mutation {
+        name: "a release wakes nobody",
+        file: "store/entry/owner.rs",
+        find: "later(now, hold.lease));
+        Transition::ended(IfOwner::Done(()))",
+        replace: "later(now, hold.lease));
+        Transition::changed(IfOwner::Done(()))",
+    },
+    Mutation {
+        name: "a withdrawal wakes nobody",
+        file: "store/entry/claim.rs",
+        find: "                self.release_token(&hold.token, forgotten_at);
+                Transition::ended(())",
+        replace: "                self.release_token(&hold.token, forgotten_at);
+                Transition::changed(())",
+    },
+    Mutation {
+        name: "the withdrawal of a take-over removes the record and its steps",
+        file: "store/entry/claim.rs",
+        find: "            Phase::InFlight { progress, .. }
+                if is_own && run.attempt == 1 && progress.is_empty() =>
+            {",
+        replace: "            Phase::InFlight { .. } if is_own => {",
+    },
+    Mutation {
+        name: "a take-over does not look at the lease",
+        file: "store/entry/claim.rs",
+        find: "} if *lease_until <= now && run.fingerprint == *fingerprint => match on_lost {",
+        replace: "} if run.fingerprint == *fingerprint => match on_lost {",
+    },
+    Mutation {
+        name: "a claim behind its own withdrawal takes the key",
+        file: "store/entry/claim.rs",
+        find: "own.is_some_and(|run| run.token == *token) || self.spent.contains(token)",
+        replace: "own.is_some_and(|run| run.token == *token)",
+    },
+    Mutation {
+        name: "a sweep removes the record of a run",
+        file: "store/memory/shard.rs",
+        find: "Occupied(slot) if slot.get().entry.is_expired(now) => taken.push(slot.remove()),",
+        replace: "Occupied(slot) => taken.push(slot.remove()),",
+    },
+    Mutation {
+        name: "one waiter that leaves takes the others with it",
+        file: "store/wakeups.rs",
+        find: "            if waiters.get().count == 0 {
+                waiters.remove();
+            }",
+        replace: "            waiters.remove();",
+    },
+    Mutation {
+        name: "a waiter looks before it subscribes",
+        file: "engine/wait.rs",
+        find: "        let mut subscription = self.0.store.subscribe(&hold.id);
+        loop {
+            hold.token = Token::random();
+            let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
+            if !waits_after(&claimed.claim, fingerprint) {
+                return Ok((hold, claimed));
+            }",
+        replace: "        loop {
+            hold.token = Token::random();
+            let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
+            if !waits_after(&claimed.claim, fingerprint) {
+                return Ok((hold, claimed));
+            }
+            let mut subscription = self.0.store.subscribe(&hold.id);",
+    },
+    Mutation {
+        name: "a claim that was won is not withdrawn when its client leaves",
+        file: "engine/claim.rs",
+        find: "        if let Some(claim) = self.claim.take() {
+            let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
+            claim.withdraw(guard, &self.runtime);
+        }",
+        replace: "        drop(self.claim.take());",
+    },
+    Mutation {
+        name: "a claim on its way is not withdrawn when its client leaves",
+        file: "engine/claim.rs",
+        find: "        withdrawal.runtime.spawn(finishing.in_current_span());",
+        replace: "        drop(finishing.in_current_span());",
+    },
+    Mutation {
+        name: "a claim whose reply was lost is not withdrawn",
+        file: "engine/claim.rs",
+        find: "        Err(error) => error.kind() == StoreErrorKind::Unavailable && error.was_sent(),",
+        replace: "        Err(_) => false,",
+    },
+    Mutation {
+        name: "a completion whose reply was lost is not repeated",
+        file: "engine/finish.rs",
+        find: "            tokio::spawn(held.end_later(persist, None).in_current_span());
+            unheard(executed(None))",
+        replace: "            unheard(executed(None))",
+    },
+    Mutation {
+        name: "a run ends with its client",
+        file: "engine/detach_on_drop.rs",
+        find: "            self.runtime.spawn(run.map(drop));",
+        replace: "            drop(run);",
+    },
+    Mutation {
+        name: "a run begins although the reply to its claim was later than its lease",
+        file: "engine/claimed_run.rs",
+        find: "                if !hold.is_fresh(sent_at) {",
+        replace: "                if false {",
+    },
+    Mutation {
+        name: "a run that lost its key sends its own response",
+        file: "engine/finish.rs",
+        find: "            );
+            IfOwner::NotOwner
+        }
+        Err(_) => {",
+        replace: "            );
+            executed(None)
+        }
+        Err(_) => {",
+    },
+    Mutation {
+        name: "a shutdown looks before it listens",
+        file: "engine/active_runs.rs",
+        find: "            let left = self.left.notified();
+            if reached(&self.state.lock()) {
+                return;
+            }
+            left.await;",
+        replace: "            if reached(&self.state.lock()) {
+                return;
+            }
+            self.left.notified().await;",
+    },
+    Mutation {
+        name: "a duplicate of a transactional run does not look again once it has subscribed",
+        file: "engine/transactional.rs",
+        find: "        if local_lock.running().is_none() {
+            return Ok(());
+        }",
+        replace: "",
+    },
+    Mutation {
+        name: "the end of a transactional run wakes nobody",
+        file: "engine/local_locks.rs",
+        find: "        if self.began.is_some() {
+            self.keys.wakeups.wake(&self.id);
+        }",
+        replace: "",
+    },
+    Mutation {
+        name: "a step that is dropped midway is not kept",
+        file: "execution/step.rs",
+        find: "        DetachOnDrop::new(step)
+            .await
+            .unwrap_or_else(|panic| resume_unwind(panic))",
+        replace: "        step.await",
+    },
+    Mutation {
+        name: "a run that fails does not wait for its steps",
+        file: "execution/step.rs",
+        find: "        if protection.steps.under_way.load(Ordering::SeqCst) == 0 {
+            return self.persist_steps().await;",
+        replace: "        if !protection.is_transactional {
+            return self.persist_steps().await;",
+    },
+    Mutation {
+        name: "two steps at the same time store over each other",
+        file: "execution/step.rs",
+        find: "        let mut progress = self.progress.lock().await;
+        progress.push(name, result);",
+        replace: "        let mut progress = self.progress.lock().await.clone();
+        progress.push(name, result);",
+    },
+];
