@@ -300,7 +300,7 @@ impl Store for SqliteStore {
             Seen::Nothing => None,
             Seen::Unclear => {
                 let find = move |file: File<'_>, _: &Now, _: &mut Changes| file.find(&id);
-                self.step(find, |_| (), Turn::Due).await?
+                self.step(find, |_| (), Turn::New).await?
             }
         };
         let now = self.timeline.now();

@@ -39,6 +39,7 @@ mod spent;
 mod transactional;
 mod upgrades;
 mod verified;
+mod version_1;
 
 /// A folder that is removed when this is dropped, with the path of a file in it.
 struct Folder(TempDir);

@@ -64,15 +64,22 @@ pub(super) fn refresh(connection: &Connection, places: &Places) -> Result<(), Er
     if !places.is_in_use() {
         return Ok(());
     }
-    let version = data_version(connection)?;
-    // Work that has set its own hook may have added a row.
-    let last = number(connection, LAST)?.unwrap_or_default();
-    if places.is_of(version, last) {
+    let state = state(connection);
+    if let Ok((version, last)) = state
+        && places.is_of(version, last)
+    {
         return Ok(());
     }
     // Readers ask this thread from now on, even if it cannot read the file.
     places.distrust();
+    let (version, _) = state?;
     load(connection, places, version)
+}
+
+/// What tells whether the file is as it was, and its last place: work that has set its own hook may have added a row.
+fn state(connection: &Connection) -> Result<(i64, i64), Error> {
+    let last = number(connection, LAST)?;
+    Ok((data_version(connection)?, last.unwrap_or_default()))
 }
 
 /// A number that changes when another connection has written to the file.

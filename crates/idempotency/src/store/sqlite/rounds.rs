@@ -1,5 +1,6 @@
 //! What becomes of records that a round has moved: in this program a round begins with 64 records.
 
+mod histories;
 mod outside;
 
 use std::{path::PathBuf, time::Duration};

@@ -57,7 +57,7 @@ impl SqliteStore {
                 return Ok(recent);
             }
             // The thread that writes reads the index before its next work.
-            self.step(|_, _, _| Ok(()), |_| (), Turn::Due).await?;
+            self.step(|_, _, _| Ok(()), |_| (), Turn::New).await?;
         }
     }
 
