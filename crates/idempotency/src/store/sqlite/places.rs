@@ -289,6 +289,12 @@ impl Places {
         }
     }
 
+    /// How many records are in memory.
+    #[cfg(test)]
+    pub(super) fn recent(&self) -> usize {
+        self.0.lock().recent.len()
+    }
+
     /// Whether the index is that of the file in this state, whose last record is in this place.
     pub(super) fn is_of(&self, version: i64, last: i64) -> bool {
         let state = self.0.lock();

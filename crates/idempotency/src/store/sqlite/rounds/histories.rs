@@ -1,6 +1,8 @@
 //! Random histories, with what else happens to a file between its steps: each step has the same result as in the store in
 //! memory, which has neither an index nor rounds.
 
+mod steps;
+
 use std::{future::poll_fn, pin::Pin, sync::mpsc, task::Poll};
 
 use futures_util::future::join_all;
@@ -9,136 +11,36 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{
     MemoryStore,
-    labels::Labels,
-    record::ScopeId,
     store::{StoreErrorKind, Verdict},
 };
+use steps::{Chance, Step, take};
 
 /// Enough keys for the records of several rounds.
 const KEYS: u64 = 400;
-
-/// What a caller asks of a store.
-#[derive(Clone, Debug)]
-enum Step {
-    Claim(Hold, Fingerprint, OnLost),
-    Complete(Hold, Bytes),
-    Release(Hold),
-    Renew(Hold),
-    Checkpoint(Hold, Bytes),
-    Suspend(Hold, Bytes),
-    Withdraw(Hold, Fingerprint),
-    Resolve(RecordId, Token, Resolution),
-    Inspect(RecordId),
-    Purge(usize),
-}
-
-/// A sequence that a number determines.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    fn of<T: Clone>(&mut self, values: &[T]) -> T {
-        let number = self.below(values.len().try_into().expect("a small number"));
-        values[usize::try_from(number).expect("a small number")].clone()
-    }
-
-    fn key(&mut self) -> u32 {
-        self.below(KEYS).try_into().expect("a small number")
-    }
-
-    fn bytes(&mut self) -> Bytes {
-        let length = self.of(&[0, 1, 30, 700, 9000]);
-        vec![b'x'; length].into()
-    }
-
-    fn hold(&mut self, key: u32) -> Hold {
-        let token = Token::from_bytes([self.of(&[1, 2, 3]); 16]);
-        let lease = Duration::from_secs(self.of(&[1, 30]));
-        let year = 366 * 24 * 3600;
-        let ttl = Duration::from_millis(1000 * self.of(&[1, 60, 3600, 3 * year]) - self.below(2));
-        let labels = Labels::new(self.of(&[None, Some("POST /bookings")]), None);
-        Hold::new(id(key), token, lease, ttl)
-            .with_scope(ScopeId::from_bytes([self.of(&[1, 2]); 8]))
-            .with_labels(labels)
-    }
-
-    fn step(&mut self, key: u32) -> Step {
-        let hold = self.hold(key);
-        let asked = Fingerprint::of([self.of(&[b"book".as_slice(), b"cancel"])]);
-        match self.below(32) {
-            0..12 => Step::Claim(hold, asked, self.of(&[OnLost::TakeOver, OnLost::Refuse])),
-            12..18 => Step::Complete(hold, self.bytes()),
-            18 | 19 => Step::Release(hold),
-            20 | 21 => Step::Renew(hold),
-            22 | 23 => Step::Checkpoint(hold, self.bytes()),
-            24 => Step::Suspend(hold, self.bytes()),
-            25 => Step::Withdraw(hold, asked),
-            26..29 => Step::Resolve(hold.id, hold.token, self.resolution()),
-            29 | 30 => Step::Inspect(hold.id),
-            _ => Step::Purge(self.of(&[1, 7, usize::MAX])),
-        }
-    }
-
-    fn resolution(&mut self) -> Resolution {
-        let outcome = self.bytes();
-        let ttl = Duration::from_secs(self.of(&[60, 3600]));
-        match self.below(5) {
-            0 => Resolution::Release,
-            1 => Resolution::Complete { outcome, ttl },
-            2 => Resolution::Replace { outcome },
-            3 => Resolution::Erase { outcome },
-            _ => Resolution::Forget,
-        }
-    }
-}
-
-/// What a caller learns.
-async fn take(store: &dyn Store, step: &Step) -> Result<String, StoreErrorKind> {
-    let result = match step.clone() {
-        Step::Claim(hold, asked, on_lost) => {
-            let request = ClaimRequest::new(&hold, &asked, on_lost);
-            store.claim(request).await.map(|it| match it {
-                // Their debug texts show no bytes.
-                Claim::Won { progress, .. } => format!("won {}", progress.len()),
-                Claim::Completed { ref outcome, .. } => format!("{it:?} {}", outcome.len()),
-                _ => format!("{it:?}"),
-            })
-        }
-        Step::Complete(hold, outcome) => text(store.complete(&hold, outcome).await),
-        Step::Release(hold) => text(store.release(&hold).await),
-        Step::Renew(hold) => text(store.renew(&hold).await),
-        Step::Checkpoint(hold, progress) => text(store.checkpoint(&hold, progress).await),
-        Step::Suspend(hold, progress) => text(store.suspend(&hold, progress).await),
-        Step::Withdraw(hold, asked) => text(store.withdraw(&hold, &asked).await),
-        Step::Resolve(id, token, resolution) => text(store.resolve(&id, &token, resolution).await),
-        Step::Inspect(id) => text(store.inspect(&id).await),
-        // Which records are removed first is not said, nor how long a free key stays.
-        Step::Purge(limit) => store.purge_expired(limit).await.map(|_| String::new()),
-    };
-    result.map_err(|error| error.kind())
-}
-
-fn text<T: std::fmt::Debug>(
-    result: Result<T, crate::StoreError>,
-) -> Result<String, crate::StoreError> {
-    result.map(|value| format!("{value:?}"))
-}
 
 /// What becomes of a transaction.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Committed,
+    /// A statement in it has ended it.
     Undone,
+    /// Its commit fails, after a part of a round.
+    Refused,
     /// The file may not grow, so some statements fail, and perhaps all with them.
     Full,
 }
+
+const FATES: [Fate; 4] = [Fate::Committed, Fate::Undone, Fate::Refused, Fate::Full];
+
+/// SQLite checks it at the commit.
+const BROKEN: &str = "
+    create table if not exists guests (id integer primary key) strict;
+    create table if not exists stays (guest integer references guests (id) deferrable initially deferred) strict;
+    insert into stays values (7);
+";
+
+/// How many records have the id of another one.
+const TWICE: &str = "select count(*) - count(distinct id) from idempotency_records";
 
 /// How many pages the file may have.
 fn pages(connection: &Connection, most: &str) -> Result<(), rusqlite::Error> {
@@ -206,11 +108,10 @@ impl Both {
             })
             .await;
         }
-        let end = store.database().write(move |connection| {
-            if fate == Fate::Undone {
-                connection.execute_batch("rollback")?;
-            }
-            Ok(())
+        let end = store.database().write(move |connection| match fate {
+            Fate::Undone => connection.execute_batch("rollback"),
+            Fate::Refused => connection.execute_batch(BROKEN),
+            Fate::Committed | Fate::Full => Ok(()),
         });
         let mut end = Box::pin(end);
         poll_fn(|context| {
@@ -237,6 +138,18 @@ impl Both {
         store.database().write(more).await.expect("more room");
     }
 
+    async fn random_batch(&self, chance: &mut Chance) {
+        let keys = u32::try_from(KEYS).expect("a small number");
+        let (first, count) = (
+            chance.key(),
+            2 + u32::try_from(chance.below(30)).expect("a small number"),
+        );
+        let steps: Vec<_> = (first..first + count)
+            .map(|key| chance.step(key % keys))
+            .collect();
+        self.batch(&steps, chance.of(&FATES)).await;
+    }
+
     async fn restart(&mut self, meanwhile: &str) {
         // Notes the time in the file, so that the pause is none.
         let note = Step::Release(hold(u32::MAX));
@@ -257,6 +170,8 @@ impl Both {
             "create table if not exists notes (text text)",
             "vacuum",
             "pragma wal_checkpoint(truncate)",
+            "delete from idempotency_places",
+            "delete from idempotency_places where start = x''",
             "update idempotency_records set place = place + 1000000 where place = (select max(place) from idempotency_records)",
         ];
         let meanwhile = [
@@ -276,6 +191,7 @@ impl Both {
         ];
         match chance.below(3) {
             0 => {
+                // The next transaction, which reads the index, may be undone.
                 let statement = chance.of(&elsewhere);
                 let other = Connection::open(self.file.path()).expect("a connection");
                 other
@@ -301,6 +217,12 @@ impl Both {
         let listed = self.sqlite().list(&request).await.expect("a list");
         let expected = self.memory.list(&request).await.expect("a list");
         assert_eq!(format!("{listed:?}"), format!("{expected:?}"));
+        assert!(self.sqlite().places.recent() <= 2 * ROUND);
+        let twice = self
+            .sqlite()
+            .database()
+            .read(|connection| connection.query_row(TWICE, (), |row| row.get::<_, u32>(0)));
+        assert_eq!(twice.await.ok(), Some(0));
         let verification = self.sqlite().verify().await;
         let index = verification.findings.iter().find(|it| it.check == "index");
         assert!(
@@ -319,19 +241,14 @@ async fn whatever_happens_to_a_file_its_records_are_those_of_a_store_in_memory()
     for number in 0..4000 {
         let key = chance.key();
         match chance.below(40) {
-            0 => both.disturb(&mut chance).await,
-            1 | 2 => {
-                let count = 2 + u32::try_from(chance.below(30)).expect("a small number");
-                let keys = (key..key + count)
-                    .map(|key| key % u32::try_from(KEYS).expect("a small number"));
-                let steps: Vec<_> = keys.map(|key| chance.step(key)).collect();
-                both.batch(
-                    &steps,
-                    chance.of(&[Fate::Committed, Fate::Undone, Fate::Full]),
-                )
-                .await;
+            0 => {
+                both.disturb(&mut chance).await;
+                both.random_batch(&mut chance).await;
             }
-            3..6 => {
+            1..4 => {
+                both.random_batch(&mut chance).await;
+            }
+            4..7 => {
                 let seconds = chance.of(&[1, 1, 1, 2, 2, 20, 40, 1800]);
                 both.clock
                     .advance(Duration::from_millis(1000 * seconds - 500));
