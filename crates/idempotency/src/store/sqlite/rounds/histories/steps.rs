@@ -163,7 +163,7 @@ async fn commit(
         Ok(IfOwner::Done(committed)) => Ok(format!("{:?}", committed.expires_at)),
         Ok(IfOwner::NotOwner) => Ok("not the owner".into()),
         Err(CommitFailure::Undone(_)) => Err(StoreErrorKind::Unavailable),
-        Err(CommitFailure::Unknown(cause)) => panic!("{cause}"),
+        Err(other) => panic!("{other:?}"),
     }
 }
 
