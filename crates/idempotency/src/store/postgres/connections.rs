@@ -18,7 +18,13 @@ use super::{
     error::{Failure, is_undone, store_error},
     route::Route,
 };
-use crate::{log_text::Causes, store::StoreError};
+use crate::{
+    log_text::Causes,
+    store::{
+        StoreError,
+        lane::{self, Attempt as _},
+    },
+};
 
 /// A statement with its values. It takes a connection only while it runs, so a waiting duplicate does not hold one.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -326,9 +332,10 @@ impl Connections {
     }
 }
 
-impl Attempt {
-    /// Nothing has been sent.
-    pub(super) fn first() -> Self {
+impl lane::Attempt for Attempt {
+    type Apart = Apart;
+
+    fn first() -> Self {
         Self {
             deadline: Instant::now() + STATEMENT_TIMEOUT,
             was_sent: false,
@@ -336,14 +343,13 @@ impl Attempt {
         }
     }
 
-    pub(super) const fn deadline(&self) -> Instant {
+    fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// The same, after it was sent together with others.
-    pub(super) fn together(mut self, failed: Apart) -> Result<Self, StoreError> {
+    fn together(mut self, apart: Apart) -> Result<Self, StoreError> {
         self.was_sent = true;
-        match failed {
+        match apart {
             Apart::Undone | Apart::Locked => {}
             Apart::Lost(reason) => {
                 self.lost = Some(sqlx::Error::Protocol(reason));
@@ -352,11 +358,22 @@ impl Attempt {
         }
         Ok(self)
     }
+
+    fn silence() -> StoreError {
+        silence()
+    }
 }
 
-impl Apart {
-    /// The same, for one of several.
-    pub(super) fn for_one(&self) -> Self {
+impl lane::Apart for Apart {
+    fn undone() -> Self {
+        Self::Undone
+    }
+
+    fn lost(reason: String) -> Self {
+        Self::Lost(reason)
+    }
+
+    fn for_one(&self) -> Self {
         match self {
             Self::Undone => Self::Undone,
             Self::Locked => Self::Locked,
@@ -367,7 +384,7 @@ impl Apart {
 }
 
 /// The server has not responded in time.
-pub(super) fn silence() -> StoreError {
+fn silence() -> StoreError {
     StoreError::unavailable(within("no response", STATEMENT_TIMEOUT)).with_store(NAME)
 }
 

@@ -57,7 +57,7 @@ const TURNS: usize = 2;
 const MAX_TOGETHER: usize = 64;
 
 /// How much a statement carries, to the server or back: more would take longer to send than to commit.
-pub(in super::super) const MAX_TOGETHER_BYTES: usize = 1 << 20;
+pub(in crate::store) const MAX_TOGETHER_BYTES: usize = 1 << 20;
 
 impl<T: Together> Queue<T> {
     /// Whether a statement may go beside those that are under way.
