@@ -19,6 +19,10 @@ pub(super) use queue::MAX_TOGETHER_BYTES;
 
 /// Steps of one kind, each on a key of its own, that one statement can do together.
 pub(super) trait Together: Send + Sync + 'static {
+    /// How many statements are under way at most. With more, fewer steps share a statement; with fewer, a step waits longer for
+    /// its own.
+    const TURNS: usize;
+
     type Step: Send + Sync + 'static;
     /// What a step finds or leaves.
     type Done: Send + 'static;
@@ -72,7 +76,7 @@ pub(super) trait Apart: Send + 'static {
 }
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
-/// [`TURNS`](queue::TURNS) statements are go together in the next one.
+/// [`TURNS`](Together::TURNS) statements are go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.

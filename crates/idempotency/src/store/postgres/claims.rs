@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Apart, Attempt, Connections},
+    connections::{Apart, Attempt, Connections, TURNS},
     error::store_error,
     records::{Found, MAX_TOGETHER_OUTCOME, by_id, microseconds, rows},
     statements,
@@ -133,6 +133,8 @@ impl Claims {
 }
 
 impl Together for Claims {
+    const TURNS: usize = TURNS;
+
     type Step = ClaimStep;
     type Done = First;
     type Attempt = Attempt;

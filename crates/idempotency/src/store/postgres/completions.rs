@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry, TURNS},
     error::store_error,
     records::{MAX_TOGETHER_OUTCOME, by_id, microseconds, time},
     statements,
@@ -77,6 +77,8 @@ impl Completions {
 }
 
 impl Together for Completions {
+    const TURNS: usize = TURNS;
+
     type Step = Completion;
     type Done = IfOwner<SystemTime>;
     type Attempt = Attempt;

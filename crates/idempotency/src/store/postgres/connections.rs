@@ -87,6 +87,9 @@ const SET_LIMIT: &str = "set lock_timeout = '3s'";
 /// For one transaction, because a pooler's server process runs another client's transaction next.
 const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
 
+/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other.
+pub(super) const TURNS: usize = 2;
+
 /// How long a server has to be silent for before its other connections are suspected too.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 

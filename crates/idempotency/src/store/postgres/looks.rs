@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry, TURNS},
     error::store_error,
     records::{MAX_TOGETHER_OUTCOME, by_id, rows, whole_record},
 };
@@ -68,6 +68,8 @@ impl Looks {
 }
 
 impl Together for Looks {
+    const TURNS: usize = TURNS;
+
     type Step = RecordId;
     type Done = Option<Record>;
     type Attempt = Attempt;

@@ -67,6 +67,9 @@ impl Lanes {
 }
 
 impl Together for Calls {
+    /// Calls to a distant server are spread over its round trip, so a step waits for about a quarter of one.
+    const TURNS: usize = 4;
+
     type Step = Step;
     type Done = Value;
     type Attempt = Attempt;
