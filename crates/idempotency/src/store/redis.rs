@@ -12,6 +12,7 @@ mod reply;
 mod script;
 mod server;
 mod slots;
+mod together;
 mod verify;
 
 use std::{fmt, time::SystemTime};
