@@ -1,10 +1,5 @@
 //! Callers without a scope and without credentials, who share one space of keys.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use idempotency::{HttpConfig, Scope};
 use reqwest::RequestBuilder;
 use tests::reply::Reply;
@@ -48,35 +43,6 @@ async fn a_short_key_of_an_anonymous_caller_is_refused() {
     let first = Reply::to(server.booking(LONG)).await;
     first.assert_fresh(201);
     Reply::to(server.booking(LONG)).await.assert_replays(&first);
-}
-
-// proves: anonymous-space-guarded
-#[tokio::test]
-async fn the_scope_of_a_short_key_is_asked_for_once() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let server = TestServer::configured(|builder| {
-        builder.with_http(http()).with_scope(move |_| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            Ok(Scope::principal("ann"))
-        })
-    })
-    .await;
-    let in_the_body = r#"{"order":{"number":"7"}}"#;
-    for (number, request) in [
-        server.booking(SHORT),
-        server.booking(SHORT),
-        server.booking(LONG),
-        server.post("/keys/orders", "ignored", in_the_body),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let reply = Reply::to(request).await;
-        assert!(reply.status.is_success(), "{reply:?}");
-        assert_eq!(asked.load(Ordering::SeqCst), number + 1);
-    }
-    assert_eq!(server.probe.runs(), 3);
 }
 
 // proves: anonymous-space-guarded, key-refused-from-headers

@@ -168,7 +168,7 @@ where
         }
     }
 
-    fn keyed(&mut self) -> Result<Keyed, Problem> {
+    fn keyed(&self) -> Result<Keyed, Problem> {
         let config = self.idempotency.http();
         let head = &self.request.parts;
         let keyed = request::key(config, &self.options, self.methods, head)?;

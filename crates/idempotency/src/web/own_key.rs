@@ -66,7 +66,7 @@ pub(super) fn own_key(
 impl Complete {
     /// The key that protects this request, now that its body has been read.
     pub(super) fn key(
-        &mut self,
+        &self,
         idempotency: &Idempotency,
         options: &EffectiveOptions,
         keyed: Keyed,

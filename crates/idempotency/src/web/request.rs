@@ -192,23 +192,16 @@ impl Complete {
     }
 
     /// Refuses a key that another caller may guess, or choose by chance, if the two cannot be told apart.
-    ///
-    /// The scope is kept for [`caller`](Self::caller): the application's function runs once for each request.
     pub(super) fn check_length(
-        &mut self,
+        &self,
         key: &IdempotencyKey,
         idempotency: &Idempotency,
         options: &EffectiveOptions,
     ) -> Result<(), Problem> {
         let min = idempotency.http().min_anonymous_key_length;
-        if key.expose().len() >= min {
-            return Ok(());
-        }
-        let scope = self.caller(idempotency, options)?.scope;
-        if scope.is_anonymous() {
+        if key.expose().len() < min && self.caller(idempotency, options)?.scope.is_anonymous() {
             return Err(Problem::AnonymousKeyTooShort { min });
         }
-        self.parts.extensions.insert(ProvedScope(scope));
         Ok(())
     }
 

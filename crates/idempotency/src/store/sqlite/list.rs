@@ -10,9 +10,8 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    StoreError,
     record::RecordId,
-    store::{ListRequest, Listed},
+    store::{ListRequest, Listed, StoreError},
 };
 
 /// A part of a list.

@@ -131,8 +131,8 @@ pub(super) async fn take(store: &dyn Store, step: &Step) -> Result<String, Store
 }
 
 fn text<T: std::fmt::Debug>(
-    result: Result<T, crate::StoreError>,
-) -> Result<String, crate::StoreError> {
+    result: Result<T, crate::store::StoreError>,
+) -> Result<String, crate::store::StoreError> {
     result.map(|value| format!("{value:?}"))
 }
 
