@@ -16,7 +16,7 @@ impl PostgresServer {
         let initdb = fs::canonicalize(self.binaries.join("initdb")).expect("initdb");
         let beside = initdb.with_file_name("pg_dump");
         let program = if beside.exists() {
-            &beside
+            beside.as_path()
         } else {
             Path::new("pg_dump")
         };
