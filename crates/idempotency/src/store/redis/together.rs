@@ -81,10 +81,9 @@ impl Together for Calls {
     async fn send(&self, steps: &[Step], deadline: Instant, _: Duration) -> Sent<Self> {
         let replies = match timeout_at(deadline, self.call(steps)).await {
             Ok(Ok(Value::Array(replies))) if replies.len() == steps.len() => replies,
-            Ok(Ok(_)) => return Err(Apart::Unknown),
             Ok(Err(failed)) => return Err(apart(failed)),
-            // The callers have left by now.
-            Err(_) => return Err(Apart::Unknown),
+            // A reply of another form, or none before the last caller has left.
+            Ok(Ok(_)) | Err(_) => return Err(Apart::Unknown),
         };
         let done = |reply| (!is_alone(&reply)).then_some(Ok(reply));
         Ok(replies.into_iter().map(done).collect())
