@@ -33,7 +33,6 @@ impl Notify {
     }
 
     /// The same, with a handle of its own.
-    #[must_use]
     pub fn notified_owned(self: Arc<Self>) -> OwnedNotified {
         point();
         Arc::clone(&self.0).notified_owned()
