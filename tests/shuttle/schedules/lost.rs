@@ -70,10 +70,12 @@ async fn loses(speed: Speed, lost: Lost) {
     let fails = matches!(lost, Lost::Suspend);
     let clients = [charged(&world, fails), charged(&world, fails)];
     let time = Passing::start(&world);
+    // The run that fails may learn too late that it is suspended: another one has the key by then.
+    let is_taken = |rejection: &Rejection| fails && matches!(rejection, Rejection::InProgress);
     for client in clients {
-        let reply = client.await.expect("no abort");
-        if !matches!(reply, Err(RunError::Failed(Failed))) {
-            assert_eq!(value(reply), 1);
+        match client.await.expect("no abort") {
+            Err(RunError::Failed(Failed)) if fails => {}
+            reply => assert!(matches!(value_unless(reply, is_taken), None | Some(1))),
         }
     }
     time.end().await;

@@ -131,6 +131,7 @@ impl Case {
             Ok(schedules) => println!("{}: {schedules} schedules", self.name()),
             Err(panic) => {
                 let schedule = serialize_schedule(&CurrentSchedule::get_schedule());
+                let schedule: String = schedule.split_whitespace().collect();
                 eprintln!(
                     "replay this test with SHUTTLE_REPLAY={}:{schedule}",
                     self.name()
