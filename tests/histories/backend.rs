@@ -122,9 +122,12 @@ impl Backend {
                 ttl,
                 verb,
             };
-            call.perform(&*self.store, probe, None)
-                .await
-                .expect("a reply")
+            // A fault of the history before may meet it.
+            loop {
+                if let Ok(reply) = call.perform(&*self.store, probe, None).await {
+                    return reply;
+                }
+            }
         };
         ask(Verb::Claim {
             request: 0,

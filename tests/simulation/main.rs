@@ -17,7 +17,7 @@ mod world;
 use std::{collections::BTreeSet, env};
 
 use machines::Handling;
-use simulation::Simulation;
+use simulation::{Simulation, StoreKind};
 
 /// What a hundred simulations meet.
 const MET: [&str; 14] = [
@@ -92,7 +92,7 @@ fn a_seed_repeats_its_simulation() {
 #[test]
 fn a_store_that_lets_anyone_complete_is_found() {
     let faulty = Simulation {
-        store: simulation::StoreKind::CompletesForAnyone,
+        store: StoreKind::CompletesForAnyone,
         ..Simulation::default()
     };
     let (seed, broken) = first_failing(200, faulty).expect("a failing seed");
@@ -106,7 +106,7 @@ fn a_store_that_lets_anyone_complete_is_found() {
 #[test]
 fn a_store_whose_leases_are_too_short_is_found() {
     let faulty = Simulation {
-        store: simulation::StoreKind::ShortLeases,
+        store: StoreKind::ShortLeases,
         ..Simulation::default()
     };
     let (seed, broken) = first_failing(200, faulty).expect("a failing seed");
