@@ -8,6 +8,7 @@ use std::{error::Error, fmt};
 
 #[cfg(feature = "axum")]
 pub(crate) use source::Kind;
+#[cfg(feature = "axum")]
 pub(crate) use source::Places;
 #[cfg(feature = "axum")]
 pub(crate) use source::places_of;

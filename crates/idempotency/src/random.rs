@@ -4,9 +4,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
 #[cfg(feature = "testing")]
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 #[cfg(feature = "testing")]
 thread_local! {
@@ -15,12 +14,20 @@ thread_local! {
 
 /// Random bytes that nobody can guess.
 pub(crate) fn bytes() -> [u8; 16] {
-    draw(|rng| rng.random())
+    #[cfg(feature = "testing")]
+    if let Some(bytes) = seeded(RngExt::random) {
+        return bytes;
+    }
+    rand::random()
 }
 
 /// At least half of this pause, so that many who pause do not go on at the same moment.
 pub(crate) fn jittered(pause: Duration) -> Duration {
-    pause.mul_f32(draw(|rng| rng.random_range(0.5..1.0)))
+    #[cfg(feature = "testing")]
+    if let Some(share) = seeded(|rng| rng.random_range(0.5..1.0)) {
+        return pause.mul_f32(share);
+    }
+    pause.mul_f32(rand::random_range(0.5..1.0))
 }
 
 /// From now on this thread's chance is that of the seed, so that a simulation can be repeated. Whoever knows the seed can guess the tokens.
@@ -30,14 +37,6 @@ pub fn seed_this_thread(seed: u64) {
 }
 
 #[cfg(feature = "testing")]
-fn draw<T>(draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
-    SEEDED.with_borrow_mut(|seeded| match seeded {
-        Some(seeded) => draw(seeded),
-        None => draw(&mut rand::rng()),
-    })
-}
-
-#[cfg(not(feature = "testing"))]
-fn draw<T>(draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
-    draw(&mut rand::rng())
+fn seeded<T>(draw: impl FnOnce(&mut StdRng) -> T) -> Option<T> {
+    SEEDED.with_borrow_mut(|seeded| seeded.as_mut().map(draw))
 }

@@ -33,6 +33,9 @@ pub mod __macros {
 /// As `tokio::select!`.
 #[macro_export]
 macro_rules! select {
+    (biased; $($branches:tt)*) => {
+        $crate::__macros::select!(@{ start=0; () } $($branches)*)
+    };
     ($($branches:tt)*) => {
         // `BRANCHES` is a constant of the macro that this one calls.
         $crate::__macros::select!(@{ start=$crate::__macros::first(BRANCHES); () } $($branches)*)

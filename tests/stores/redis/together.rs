@@ -19,6 +19,9 @@ use crate::{claim, proxy::Proxy, won};
 
 const BOOKED: Bytes = Bytes::from_static(b"booked");
 
+/// In a request of many steps: the argument that says how many there are.
+const CALL_FOR_30: &[u8] = b"\r\n$2\r\n30\r\n";
+
 /// What somebody does to the record under this name.
 type Damage = dyn Fn(&mut redis::Connection, &str);
 
@@ -107,7 +110,10 @@ async fn what_arrives_during_two_calls_goes_in_the_next_one() {
         counted.push(counts);
     }
     // The steps that go alone, and all the others. The first round loads the scripts.
-    assert_eq!(counted.iter().min(), Some(&[5, 5, 5]), "{counted:?}");
+    for step in 0..3 {
+        let least = counted.iter().map(|counts| counts[step]).min();
+        assert_eq!(least, Some(5), "{counted:?}");
+    }
 }
 
 /// Each of the records belongs to another owner, another request, or to no one.
@@ -180,7 +186,9 @@ async fn a_call_carries_and_returns_a_mebibyte_at_most() {
         counted.push((completed, replayed.await));
     }
     // Four go alone. The others are completed in two calls, and read in one, after which 13 go alone.
-    assert_eq!(counted.iter().min(), Some(&(6, 18)), "{counted:?}");
+    let (completed, replayed): (Vec<u64>, Vec<u64>) = counted.into_iter().unzip();
+    assert_eq!(completed.iter().min(), Some(&6), "{completed:?}");
+    assert_eq!(replayed.iter().min(), Some(&18), "{replayed:?}");
 }
 
 // proves: newer-record-fails-alone, newer-value-fails-all, damaged-record-frees-key, other-version-is-error
@@ -262,7 +270,7 @@ async fn a_full_server_refuses_each_claim_of_a_call_and_takes_each_completion() 
     assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
 }
 
-/// The connection breaks before the replies are there, and the script is not on the server any more.
+/// The server takes the steps of a call, and the connection breaks before the reply.
 // proves: own-claim-unrecognised
 #[tokio::test]
 async fn steps_whose_call_has_no_reply_are_recognised_as_taken() {
@@ -272,19 +280,53 @@ async fn steps_whose_call_has_no_reply_are_recognised_as_taken() {
     let proxy = Proxy::to(server.address()).await;
     let url = format!("redis://{}", proxy.address());
     let store = RedisStore::connect(&url).await.expect("a store");
-    for _ in 0..8 {
+    // The server knows the scripts after the first round. On a busy machine, steps may go in other calls.
+    while proxy.lost_replies() < 6 {
         let holds = many();
-        proxy.lose_the_next_reply();
+        proxy.lose_the_reply_to(CALL_FOR_30);
         assert_all(&claim_all(&store, &holds).await, &Ok(won(1)));
+        proxy.lose_the_reply_to(CALL_FOR_30);
+        assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
+        proxy.lose_the_reply_to(CALL_FOR_30);
+        assert_all(&look_at_all(&store, &holds).await, &Ok(true));
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_the_server_has_forgotten_is_sent_with_the_steps() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    for _ in 0..2 {
+        let holds = many();
+        assert_all(&claim_all(&store, &holds).await, &Ok(won(1)));
+        assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
         let flushed: Result<(), _> = redis::cmd("SCRIPT")
             .arg("FLUSH")
             .query(&mut server.connection());
         flushed.expect("the scripts are removed");
-        proxy.lose_the_next_reply();
-        assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
-        assert_all(&look_at_all(&store, &holds).await, &Ok(true));
     }
-    assert_eq!(proxy.lost_replies(), 16);
+}
+
+/// It reads no record for nothing: other clients wait meanwhile.
+#[tokio::test]
+async fn a_call_reads_hardly_more_than_it_returns() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    let hold = many().remove(0);
+    claim_all(&store, std::slice::from_ref(&hold)).await;
+    let outcome = Bytes::from(vec![7; 1 << 20]);
+    complete_all(&store, std::slice::from_ref(&hold), &outcome).await;
+    let duplicates: Vec<_> = (0..ALONE + 30).map(|_| hold_on(hold.id)).collect();
+    look_at_all(&store, &duplicates).await;
+    let before = commands(&server);
+    assert_all(&look_at_all(&store, &duplicates).await, &Ok(true));
+    let reads = difference(&before, &commands(&server))["get"];
+    // Those that go alone, and one more for each call, of which a busy machine may make several.
+    assert!((34..34 + 12).contains(&reads), "{reads}");
 }
 
 #[tokio::test]
@@ -297,24 +339,30 @@ async fn a_step_whose_caller_leaves_while_it_waits_is_not_taken() {
     assert!(claim_all(&store, &holds).now_or_never().is_none());
     let next = many();
     assert_all(&claim_all(&store, &next).await, &Ok(won(1)));
-    let (alone, waited) = holds.split_at(ALONE);
+    // The others may have been on their way.
+    let waited = &holds[ALONE..];
     assert_all(&look_at_all(&store, waited).await, &Ok(false));
-    // Those that were on their way may have arrived, and keep their keys or give them back.
-    assert_eq!(look_at_all(&store, alone).await.len(), ALONE);
 }
 
-/// Nothing is sent to a server that cannot be reached, and the steps that wait do not wait one after the other.
 // proves: store-down-nothing-runs
 #[tokio::test]
-async fn a_server_that_is_gone_refuses_all_steps_at_once_and_serves_them_when_it_is_back() {
+async fn a_server_that_is_gone_refuses_all_steps_unsent_and_serves_them_when_it_is_back() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
     let store = connect(&server).await;
     assert_all(&claim_all(&store, &many()).await, &Ok(won(1)));
     server.stop();
+    // The first to notice may have sent theirs.
     let unavailable = Err(StoreErrorKind::Unavailable);
     assert_all(&claim_all(&store, &many()).await, &unavailable);
+    let holds = many();
+    let asked = request();
+    let claims = holds.iter().map(|hold| claim(&store, hold, &asked));
+    for claimed in join_all(claims).await {
+        let error = claimed.expect_err("no server");
+        assert!(!error.was_sent(), "{error}");
+    }
     server.start_again();
     assert_all(&claim_all(&store, &many()).await, &Ok(won(1)));
 }

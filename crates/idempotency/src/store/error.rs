@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 use crate::log_text::Causes;
 
 /// Why a store operation failed.

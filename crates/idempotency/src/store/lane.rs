@@ -15,6 +15,7 @@ use tokio::{
 use super::StoreError;
 use queue::{Queue, Waiting};
 
+#[cfg(feature = "postgres")]
 pub(super) use queue::MAX_TOGETHER_BYTES;
 
 /// Steps of one kind, each on a key of its own, that one statement can do together.
@@ -115,6 +116,7 @@ impl<T: Together> Lane<T> {
         }))
     }
 
+    #[cfg(feature = "postgres")]
     pub(super) fn together(&self) -> &T {
         &self.0.together
     }
@@ -131,7 +133,8 @@ impl<T: Together> Lane<T> {
         match self.join(step).await? {
             Joined::Done(done) => done,
             Joined::Alone(turn, attempt) => {
-                let done = alone(attempt).await;
+                // In a box of its own: a step that waits for others needs little room, and is moved often.
+                let done = Box::pin(alone(attempt)).await;
                 if let Some(turn) = turn {
                     turn.end().await;
                 }
@@ -143,14 +146,18 @@ impl<T: Together> Lane<T> {
     /// Waits until the step has been done with others, or has to go alone.
     async fn join(&self, step: impl FnOnce() -> T::Step) -> Result<Joined<T>, StoreError> {
         let attempt = T::Attempt::first();
+        if let Some(turn) = self.0.free_turn(&mut self.0.queue.lock()) {
+            return Ok(Joined::Alone(Some(turn), attempt));
+        }
+        // It may copy a long outcome, for which the others do not wait.
+        let step = step();
         let (number, mut patient_until, mut replied) = {
             let mut queue = self.0.queue.lock();
-            if queue.has_turn() {
-                let turn = self.0.turn(&mut queue);
+            if let Some(turn) = self.0.free_turn(&mut queue) {
                 return Ok(Joined::Alone(Some(turn), attempt));
             }
             let (reply, replied) = oneshot::channel();
-            let number = queue.push(step(), attempt.deadline(), reply);
+            let number = queue.push(step, attempt.deadline(), reply);
             (number, Instant::now() + queue.patience(), replied)
         };
         loop {
@@ -178,6 +185,10 @@ impl<T: Together> Shared<T> {
             lane: Arc::clone(self),
             number: queue.begin_turn(),
         }
+    }
+
+    fn free_turn(self: &Arc<Self>, queue: &mut Queue<T>) -> Option<Turn<T>> {
+        queue.has_turn().then(|| self.turn(queue))
     }
 
     /// Begins the next turn in place of the earliest one, if this step still waits and no task is about to take it. Returns

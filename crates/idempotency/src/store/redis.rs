@@ -50,7 +50,8 @@ const NAME: &str = "redis";
 ///
 /// It needs Redis 6.2 or later, or Valkey. Each record is one key, named after the prefix and the record's id, so a
 /// cluster spreads them. Clones are handles on one store. All commands of a process share one connection to each
-/// server, and one more connection listens while duplicates wait. A connection is replaced when it breaks or receives
+/// server, and one more connection listens while duplicates wait. Claims, completions and reads that wait for a server travel in
+/// one call of their script, unless it belongs to a cluster or does not report its mode. A connection is replaced when it breaks or receives
 /// no replies.
 ///
 /// # What the server must keep

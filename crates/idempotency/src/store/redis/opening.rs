@@ -35,6 +35,9 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
         if is_single && mode == Some("cluster") {
             return Err(RedisStoreError::NodeOfCluster);
         }
+        if mode == Some("standalone") {
+            server.note_standalone();
+        }
         if is_single && line("role") == Some("slave") {
             return Err(RedisStoreError::Replica);
         }

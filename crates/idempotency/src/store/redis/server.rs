@@ -1,6 +1,14 @@
 //! What the store sees of Redis: something that takes commands, whether one server or a cluster.
 
-use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{Client, Cmd, ConnectionInfo, RedisError, Value, from_redis_value};
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +33,8 @@ pub(super) struct One {
     client: Client,
     link: Arc<Link>,
     lanes: Lanes,
+    /// Whether all keys are known to be on this very server.
+    is_standalone: AtomicBool,
 }
 
 /// What a script replies about one step.
@@ -50,6 +60,7 @@ impl Server {
             client,
             link,
             lanes,
+            is_standalone: AtomicBool::new(false),
         })))
     }
 
@@ -58,11 +69,22 @@ impl Server {
         within(Cluster::connect(nodes)).await.map(Self::Cluster)
     }
 
-    /// Where steps of a kind wait for each other. The keys of a cluster are on several nodes, so each step goes alone there.
+    /// Where steps of a kind wait for each other. The keys of a cluster are on several nodes, so each step goes alone there. So it
+    /// does on what may be a proxy, which could send all steps of a call to the server of the first one's key.
     pub(super) fn lanes(&self) -> Option<&Lanes> {
         match self {
-            Self::One(one) => Some(&one.lanes),
+            Self::One(one) => one
+                .is_standalone
+                .load(Ordering::Relaxed)
+                .then_some(&one.lanes),
             Self::Cluster(_) => None,
+        }
+    }
+
+    /// Notes that this server has all keys, by its own word.
+    pub(super) fn note_standalone(&self) {
+        if let Self::One(one) = self {
+            one.is_standalone.store(true, Ordering::Relaxed);
         }
     }
 

@@ -50,6 +50,9 @@ pub(super) enum Apart {
     Failed(StoreError),
 }
 
+/// What a server says that takes no steps for now. Nothing was done.
+const STATES: [&str; 4] = ["BUSY", "LOADING", "MISCONF", "NOAUTH"];
+
 impl Lanes {
     pub(super) fn new(link: &Arc<Link>) -> Self {
         let lane = |script| {
@@ -92,14 +95,18 @@ impl Together for Calls {
 
 impl Calls {
     async fn call(&self, steps: &[Step]) -> Result<Value, Failure> {
-        // The steps recognise that they were taken.
         let mut repeated = false;
         let by_digest = self.script.by_digest(steps);
-        match self.link.send(Way::Plain(&by_digest), &mut repeated).await {
+        let called = match self.link.send(Way::Plain(&by_digest), &mut repeated).await {
             Err(Failure::Refused(error)) if says(&error, "NOSCRIPT") => {
                 let in_full = self.script.in_full(steps);
                 self.link.send(Way::Plain(&in_full), &mut repeated).await
             }
+            called => called,
+        };
+        match called {
+            // This one was not sent, but an earlier one was.
+            Err(Failure::Unconnected(error)) if repeated => Err(Failure::Broken(error)),
             called => called,
         }
     }
@@ -110,6 +117,10 @@ fn apart(failed: Failure) -> Apart {
         Failure::Unconnected(error) => Apart::Failed(failure(error)),
         // Each of them would wait as long for the same server.
         Failure::Broken(error) if error.is_timeout() => Apart::Failed(failure(error)),
+        // It is the server's state, whatever the step.
+        Failure::Refused(error) if STATES.iter().any(|state| says(&error, state)) => {
+            Apart::Failed(failure(error))
+        }
         Failure::Broken(error) | Failure::Refused(error) => {
             note(error);
             Apart::Unknown
