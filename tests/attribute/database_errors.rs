@@ -4,7 +4,7 @@
 
 use axum::{Router, extract::Path, response::Response, routing::post};
 use http::StatusCode;
-use idempotency::{CommitError, Execution, SqliteStoreError, idempotent};
+use idempotency::{CommitError, Execution, idempotent, store::SqliteStoreError};
 use tokio_postgres::NoTls;
 
 use crate::support::{protected, send};

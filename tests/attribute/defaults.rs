@@ -13,8 +13,9 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    Clock, Fingerprint, Idempotency, IdempotencyKey, IdempotencyLayer, Keep, MemoryStore, Options,
-    Principal, Run, RunError, RunMode, Scope, idempotent,
+    Clock, Fingerprint, Idempotency, IdempotencyKey, IdempotencyLayer, MemoryStore, Options,
+    Principal, Run, RunError, Scope, idempotent,
+    options::{Keep, RunMode},
 };
 use tower::ServiceExt;
 

@@ -17,8 +17,8 @@ use axum::{
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use idempotency::{
-    CommitError, Disposition, Execution, HttpConfig, HttpRejection, Idempotency, IdempotencyLayer,
-    Keep, MemoryStore, Options, idempotent,
+    CommitError, Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore,
+    Options, http::HttpRejection, idempotent, options::Keep,
 };
 use tokio::sync::Notify;
 use tower::ServiceExt;

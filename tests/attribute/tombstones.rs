@@ -10,8 +10,8 @@ use axum::{
 };
 use idempotency::{
     Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, SqliteDatabase,
-    SqliteStore, Store, StoreError, idempotent,
-    store::{ListRequest, Phase},
+    SqliteStore, Store, idempotent,
+    store::{ListRequest, Phase, StoreError},
 };
 
 use crate::support::send;

@@ -6,7 +6,7 @@ use std::{env, error::Error, process, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    RunMode, Scope, SqliteDatabase, SqliteStore,
+    Scope, SqliteDatabase, SqliteStore, options::RunMode,
 };
 
 /// The worker waits until the dead worker's lease has expired.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use axum::{Json, http::StatusCode};
 use idempotency::{
-    HttpConfig, HttpRejection, Idempotency, IdempotencyLayer, MemoryStore, Options, Scope,
+    HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, Options, Scope, http::HttpRejection,
 };
 
 use program::{ask, conformance};

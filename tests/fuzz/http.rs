@@ -13,7 +13,7 @@ use axum::{
     routing::any,
 };
 use idempotency::{
-    Idempotency, IdempotencyKey, IdempotencyLayer, KeySyntax, MemoryStore, idempotent,
+    Idempotency, IdempotencyKey, IdempotencyLayer, MemoryStore, idempotent, key::KeySyntax,
 };
 use tokio::runtime::Builder;
 use tower::ServiceExt;

@@ -1,6 +1,6 @@
 //! Canonical JSON, beside a reader with exact numbers.
 
-use idempotency::canonical_json;
+use idempotency::fingerprint::canonical_json;
 
 use super::exact_json::{Strings, read};
 

@@ -1,6 +1,9 @@
 //! The parser of `Idempotency-Key`, beside another parser of RFC 9651.
 
-use idempotency::{IdempotencyKey, KeyError, KeySyntax};
+use idempotency::{
+    IdempotencyKey,
+    key::{KeyError, KeySyntax},
+};
 
 /// What clients send in place of a missing key.
 const PLACEHOLDERS: [&str; 6] = [

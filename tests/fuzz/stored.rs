@@ -257,7 +257,10 @@ async fn complete(store: &dyn Store, hold: &Hold, outcome: Bytes) {
     assert!(matches!(completed, IfOwner::Done(_)));
 }
 
-async fn outcome(store: &dyn Store, id: &RecordId) -> Result<Bytes, idempotency::StoreError> {
+async fn outcome(
+    store: &dyn Store,
+    id: &RecordId,
+) -> Result<Bytes, idempotency::store::StoreError> {
     let record = store.inspect(id).await?.expect("a record");
     match record.phase {
         Phase::Completed { outcome } => Ok(outcome),

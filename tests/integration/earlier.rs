@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, OnLost, canonical_json,
+    Fingerprint, OnLost,
+    fingerprint::canonical_json,
     store::{Claim, ClaimRequest, Hold, IfOwner, Token},
 };
 use tests::reply::Reply;

@@ -19,8 +19,8 @@ use axum::{
 };
 use http::{StatusCode, header};
 use idempotency::{
-    Execution, Idempotency, IdempotencyLayer, Keep, MemoryStore, OnLost, Options, StepError,
-    idempotent,
+    Execution, Idempotency, IdempotencyLayer, MemoryStore, OnLost, Options, StepError, idempotent,
+    options::Keep,
 };
 use reqwest::Method;
 use tests::reply::Reply;

@@ -14,8 +14,8 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, request::Parts};
 use idempotency::{
-    Idempotency, IdempotencyKey, IdempotencyLayer, KeyRejection, KeyRequest, Options, Scope,
-    idempotent,
+    Idempotency, IdempotencyKey, IdempotencyLayer, Options, Scope, idempotent,
+    key::{KeyRejection, KeyRequest},
 };
 use reqwest::RequestBuilder;
 use tests::reply::Reply;

@@ -6,9 +6,10 @@ use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 use http::request::Parts;
 use idempotency::{
-    FingerprintFn, Idempotency, IdempotencyLayer, Options,
+    Idempotency, IdempotencyLayer, Options,
     fingerprint::{self, ignore_body},
     idempotent, json_without,
+    options::FingerprintFn,
 };
 use tests::reply::Reply;
 

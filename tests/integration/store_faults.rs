@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner},
+    Fingerprint, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreError},
 };
 use tests::{
     delegate::{Delegate, Hooks},

@@ -9,7 +9,7 @@ use axum::{
     routing::post,
 };
 use http::StatusCode;
-use idempotency::{Disposition, Execution, IdempotencyLayer, Ttl, idempotent};
+use idempotency::{Disposition, Execution, IdempotencyLayer, idempotent, options::Ttl};
 use serde::Deserialize;
 use tests::reply::Reply;
 

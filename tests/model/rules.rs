@@ -3,10 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use idempotency::{
-    StoreError,
-    store::{Claim, ClaimRequest, Entry, Hold, IfOwner, Transition},
-};
+use idempotency::store::{Claim, ClaimRequest, Entry, Hold, IfOwner, StoreError, Transition};
 
 type Verb<T> = fn(&mut Entry, &Hold, SystemTime) -> Transition<T>;
 type Storing<T> = fn(&mut Entry, &Hold, Bytes, SystemTime) -> Transition<IfOwner<T>>;

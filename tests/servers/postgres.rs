@@ -1,5 +1,6 @@
 //! PostgreSQL, as it is installed on this machine.
 
+mod dump;
 mod tls;
 
 use std::{

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, OnLost, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, RecordId, Token},
+    Fingerprint, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, RecordId, StoreError, Token},
 };
 
 /// A hold on a key that no test has used.

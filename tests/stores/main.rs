@@ -2,6 +2,7 @@
 
 mod commands;
 mod dark;
+mod earlier;
 mod firestore;
 mod holds;
 mod labels;

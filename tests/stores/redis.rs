@@ -10,6 +10,7 @@ mod records;
 mod round_trips;
 mod stopping;
 mod tls;
+mod together;
 pub(crate) mod waking;
 
 use idempotency::{RedisStore, conformance::TestStore, conformance_tests, store::Token};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use idempotency::{
-    PostgresStore, RedisStore, Store, StoreError,
-    store::{Claim, Hold, Resolution},
+    PostgresStore, RedisStore, Store,
+    store::{Claim, Hold, Resolution, StoreError},
 };
 use rstest_reuse::{apply, template};
 use tests::servers::redis::RedisServer;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, iter, sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Store, StoreError,
+    Fingerprint, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
-        Resolution, ScopeId, Subscription, Token, Verification,
+        Resolution, ScopeId, StoreError, Subscription, Token, Verification,
     },
 };
 use parking_lot::Mutex;

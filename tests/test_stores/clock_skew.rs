@@ -11,8 +11,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId},
+    Store,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
+        StoreError,
+    },
 };
 
 use crate::delegate::Hooks;

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use idempotency::{Observation, log_text::Printable, store::RecordId};
+use idempotency::{http::Observation, log_text::Printable, store::RecordId};
 use tracing::field::{self, DisplayValue};
 
 use crate::{error::Cause, tokens::Subject};

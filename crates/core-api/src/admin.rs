@@ -21,8 +21,8 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::{
-    Idempotency, StoreError,
-    store::{Record, StoreErrorKind},
+    Idempotency,
+    store::{Record, StoreError, StoreErrorKind},
 };
 use tokio::time::{Instant, timeout};
 

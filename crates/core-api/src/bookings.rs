@@ -11,7 +11,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idempotency::{Execution, Options, RunMode, idempotent};
+use idempotency::{Execution, Options, idempotent, options::RunMode};
 
 use crate::{
     app::App,

@@ -1,15 +1,23 @@
-//! A page that shows the description of the service and sends requests: `GET /docs`.
+//! Swagger UI with the description of the service: `GET /docs`.
 //!
-//! It has 200 lines and loads nothing from elsewhere. Swagger UI would add four megabytes to the program, needs a policy that allows styles from
-//! everywhere, and does not support keys: this page makes a new key for each request, and can send the same request again.
+//! Its files are part of the program. The script that starts it is the service's own, and makes a key for each write that has none.
 
-use axum::response::Response;
+use std::{borrow::Cow, sync::Arc};
 
-use crate::assets;
+use axum::{
+    extract::{Path, rejection::PathRejection},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_swagger_ui::{Config, SwaggerFile};
+
+use crate::{assets, error::ApiError};
 
 /// The description as a page that can send requests.
 ///
-/// The page makes a new key for each request, and can send the same request again.
+/// The page is Swagger UI. It makes a new key for each write whose key is left empty, and can send the last key again.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -20,28 +28,51 @@ pub(crate) async fn show_docs() -> Response {
     assets::html(include_str!("docs/page.html"))
 }
 
-/// The script of the page.
-///
-/// It is part of the program, so the page needs no other server.
-#[utoipa::path(
-    get,
-    path = "/docs/page.js",
-    tag = "documentation",
-    responses((status = OK, description = "The script.", content_type = "text/javascript", body = String)),
-)]
-pub(crate) async fn docs_script() -> Response {
-    assets::script(include_str!("docs/page.js"))
+/// The files of `/docs`.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub(crate) enum DocsFile {
+    #[serde(rename = "page.css")]
+    Style,
+    #[serde(rename = "page.js")]
+    Script,
+    #[serde(rename = "swagger-ui.css")]
+    SwaggerStyle,
+    #[serde(rename = "swagger-ui-bundle.js")]
+    SwaggerScript,
 }
 
-/// The style of the page.
+/// A script or stylesheet of `/docs`.
 ///
-/// It follows the reader's choice of light or dark.
+/// The files are part of the program, so the page needs no other server. Those of Swagger UI are always sent with gzip's coding.
 #[utoipa::path(
     get,
-    path = "/docs/page.css",
+    path = "/docs/{file}",
     tag = "documentation",
-    responses((status = OK, description = "The style.", content_type = "text/css", body = String)),
+    params(("file" = inline(DocsFile), Path, description = "The name of the file.")),
+    responses((status = OK, description = "The file.", content((String = "text/javascript"), (String = "text/css")))),
 )]
-pub(crate) async fn docs_style() -> Response {
-    assets::style(include_str!("docs/page.css"))
+pub(crate) async fn docs_file(file: Result<Path<DocsFile>, PathRejection>) -> Response {
+    let Ok(Path(file)) = file else {
+        return ApiError::UnknownRoute.into_response();
+    };
+    match file {
+        DocsFile::Style => assets::style(include_str!("docs/page.css")),
+        DocsFile::Script => assets::script(include_str!("docs/page.js")),
+        DocsFile::SwaggerStyle => vendored("swagger-ui.css", assets::style),
+        DocsFile::SwaggerScript => vendored("swagger-ui-bundle.js", assets::script),
+    }
+}
+
+/// A file of Swagger UI.
+fn vendored(name: &str, response: fn(Cow<'static, [u8]>) -> Response) -> Response {
+    // It only fills in a script that is not served.
+    let config = Arc::new(Config::from(""));
+    let Ok(Some(SwaggerFile {
+        bytes, gzpipped, ..
+    })) = utoipa_swagger_ui::serve(name, config)
+    else {
+        return ApiError::UnknownRoute.into_response();
+    };
+    let coding = gzpipped.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    (coding, response(bytes)).into_response()
 }

@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idempotency::{CommitError, StoreError, log_text::Causes};
+use idempotency::{CommitError, log_text::Causes, store::StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 

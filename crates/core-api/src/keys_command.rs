@@ -12,7 +12,7 @@ mod tail;
 use std::{fs, slice};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use idempotency::{Idempotency, StoreError, log_text::Causes};
+use idempotency::{Idempotency, log_text::Causes, store::StoreError};
 use rustls::crypto::ring;
 
 use crate::{

@@ -32,7 +32,7 @@
 //! # Features
 //!
 //! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
-//! always available. `metrics` and `otlp`, also on by default, provide `GET /metrics` and send traces.
+//! always available. `metrics`, `otlp` and `swagger-ui`, also on by default, provide `GET /metrics`, send traces, and provide `GET /docs`.
 
 mod access_log;
 mod admin;
@@ -46,6 +46,7 @@ mod config;
 mod connections;
 mod cors;
 mod database;
+#[cfg(feature = "swagger-ui")]
 mod docs;
 mod error;
 mod faults;

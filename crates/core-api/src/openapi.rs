@@ -127,7 +127,10 @@ impl Document {
 }
 
 /// Where the rules are described: RFC 8631.
+#[cfg(feature = "swagger-ui")]
 const LINK: &str = "</openapi.json>; rel=\"service-desc\"; type=\"application/openapi+json\", </docs>; rel=\"service-doc\"; type=\"text/html\"";
+#[cfg(not(feature = "swagger-ui"))]
+const LINK: &str = "</openapi.json>; rel=\"service-desc\"; type=\"application/openapi+json\"";
 
 impl PathOptions {
     fn of(item: &Value) -> Self {

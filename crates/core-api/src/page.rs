@@ -79,7 +79,7 @@ pub(crate) async fn page_file(file: Result<Path<PageFile>, PathRejection>) -> Re
 
 /// What the page needs to know about the service.
 ///
-/// It says whether requests need a token, whether clients can inject a crash, and what a crash loses.
+/// It says whether requests need a token, whether there is a page at `/docs`, whether clients can inject a crash, and what a crash loses.
 #[utoipa::path(
     get,
     path = "/page/service",
@@ -88,7 +88,7 @@ pub(crate) async fn page_file(file: Result<Path<PageFile>, PathRejection>) -> Re
         status = OK,
         description = "The settings of the service that the page needs.",
         body = Object,
-        example = json!({"needs_token": false, "fault_injection": false, "can_crash": false, "one_commit": true, "bookings_survive": true, "keys_survive": true}),
+        example = json!({"needs_token": false, "fault_injection": false, "can_crash": false, "one_commit": true, "docs": true, "bookings_survive": true, "keys_survive": true}),
     )),
 )]
 pub(crate) async fn page_service(State(app): State<App>) -> Response {
@@ -97,6 +97,7 @@ pub(crate) async fn page_service(State(app): State<App>) -> Response {
         "fault_injection": app.fault_injection,
         "can_crash": app.fault_injection && app.supervised.is_some(),
         "one_commit": app.transactional,
+        "docs": cfg!(feature = "swagger-ui"),
         "bookings_survive": app.bookings_survive,
         "keys_survive": app.keys_survive,
     });

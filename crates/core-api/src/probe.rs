@@ -6,8 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, OnLost, Scope, Store, StoreError,
-    store::{ClaimRequest, Hold, Token},
+    Fingerprint, Idempotency, IdempotencyKey, OnLost, Scope, Store,
+    store::{ClaimRequest, Hold, StoreError, Token},
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;

@@ -8,7 +8,7 @@ use axum::{
     middleware,
     routing::{MethodRouter, get, post},
 };
-use idempotency::RunMode;
+use idempotency::options::RunMode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -17,6 +17,8 @@ use utoipa_axum::{
     routes,
 };
 
+#[cfg(feature = "swagger-ui")]
+use crate::docs;
 #[cfg(feature = "metrics")]
 use crate::metrics;
 #[cfg(feature = "otlp")]
@@ -26,7 +28,7 @@ use crate::{
     app::App,
     bookings,
     caller::{self, Demand},
-    docs, error, health,
+    error, health,
     openapi::{self, Document, Facts},
     page, reads,
     tokens::Tokens,
@@ -127,11 +129,12 @@ fn probe_routes() -> OpenApiRouter<App> {
 
 /// The description of the service.
 fn documentation_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(openapi::show_openapi))
+    let routes = OpenApiRouter::new().routes(routes!(openapi::show_openapi));
+    #[cfg(feature = "swagger-ui")]
+    let routes = routes
         .routes(routes!(docs::show_docs))
-        .routes(routes!(docs::docs_script))
-        .routes(routes!(docs::docs_style))
+        .routes(routes!(docs::docs_file));
+    routes
 }
 
 /// The page at `/`, which needs no token: its data does.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, KeySyntax, MemoryStore, Scope, canonical_json,
-    store::RecordId,
+    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Scope, fingerprint::canonical_json,
+    key::KeySyntax, store::RecordId,
 };
 
 const BOOKING: &str = r#"{"service_id":"haircut-long","customer_name":"Ann-Kathrin Oberbichler","date":"2026-12-01","time":"10:00","note":"by phone","seats":2}"#;

@@ -7,7 +7,7 @@ use std::{error::Error, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    RunError, RunMode, Scope, SqliteDatabase, SqliteStore,
+    RunError, Scope, SqliteDatabase, SqliteStore, options::RunMode,
 };
 use tokio::sync::mpsc;
 

@@ -39,7 +39,7 @@ use bytes::Bytes;
 use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde_json::{Value, json};
 
-use crate::{HttpConfig, Keep, Options};
+use crate::{HttpConfig, Options, options::Keep};
 
 /// For [`stripe`]: all responses are stored, also those of status 500.
 pub const STRIPE: Options = Options::new().keep(Keep::All);

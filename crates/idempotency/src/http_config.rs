@@ -21,7 +21,7 @@ use rejection_response::RejectionResponse;
 use traceresponse::Traceresponse;
 use warned::Warned;
 
-use crate::KeySyntax;
+use crate::key::KeySyntax;
 
 /// How requests are read and responses are marked.
 ///
@@ -131,7 +131,7 @@ impl HttpConfig {
     /// assert!(exposed.join(", ").starts_with("idempotent-replayed, idempotency-expires"));
     /// ```
     ///
-    /// A field that a [`KeyFn`](crate::KeyFn) reads is one of the application's own.
+    /// A field that a [`KeyFn`](crate::key::KeyFn) reads is one of the application's own.
     ///
     /// Put the CORS layer outside of everything that refuses requests: without CORS fields a script cannot read a
     /// refusal. Call this after setting the names.
@@ -272,7 +272,7 @@ impl HttpConfig {
     /// The library adds `Idempotency-Problem` with the [code](HttpRejection::code), by which clients such as the one of the
     /// feature `client` know the refusal whatever its body says. It adds `Cache-Control: no-store` and `Link`, too, and where they apply `Retry-After` and `Location`: each one
     /// unless the response has that field. Like every refusal it is not stored, whatever its
-    /// [`Disposition`](crate::Disposition); [`Keep::All`](crate::Keep::All) stores it for a handler that panicked. Its
+    /// [`Disposition`](crate::Disposition); [`Keep::All`](crate::options::Keep::All) stores it for a handler that panicked. Its
     /// extensions have the [`HttpRejection`].
     ///
     /// A [`CommitError`](crate::CommitError) or a [`StepError`](crate::StepError) that a handler returns as its response

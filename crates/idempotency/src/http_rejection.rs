@@ -10,7 +10,7 @@ use http::StatusCode;
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};
-/// use idempotency::HttpRejection;
+/// use idempotency::http::HttpRejection;
 ///
 /// async fn count(request: Request, next: Next) -> Response {
 ///     let response = next.run(request).await;

@@ -1,6 +1,20 @@
+//! What a client names an operation by: [`IdempotencyKey`], and the request that a key is read from where it is not in
+//! `Idempotency-Key`.
+
 mod sf_string;
+mod source;
 
 use std::{error::Error, fmt};
+
+#[cfg(feature = "axum")]
+pub(crate) use source::Kind;
+pub(crate) use source::Places;
+#[cfg(feature = "axum")]
+pub(crate) use source::places_of;
+
+pub use source::KeyFn;
+pub use source::KeyRejection;
+pub use source::KeyRequest;
 
 /// The key that a client chose for one operation: 1 to 255 printable ASCII characters, compared byte by byte.
 ///
@@ -9,7 +23,7 @@ use std::{error::Error, fmt};
 ///
 /// let key = IdempotencyKey::new("order-17/charge")?;
 /// assert_eq!(key.expose(), "order-17/charge");
-/// # Ok::<(), idempotency::KeyError>(())
+/// # Ok::<(), idempotency::key::KeyError>(())
 /// ```
 ///
 /// A key that can be guessed can be misused, so `Debug` does not show it, nothing logs it, and stores hold only a
@@ -45,7 +59,7 @@ impl IdempotencyKey {
     /// without quotes (`k`).
     ///
     /// ```
-    /// use idempotency::{IdempotencyKey, KeyError, KeySyntax};
+    /// use idempotency::{IdempotencyKey, key::{KeyError, KeySyntax}};
     ///
     /// let key = IdempotencyKey::from_field_value(b"k", KeySyntax::QuotedOrBare)?;
     /// assert_eq!(key, IdempotencyKey::from_field_value(b"\"k\"", KeySyntax::Quoted)?);
@@ -99,7 +113,7 @@ impl IdempotencyKey {
     /// use idempotency::IdempotencyKey;
     ///
     /// assert_eq!(IdempotencyKey::new("order-17")?.to_field_value(), r#""order-17""#);
-    /// # Ok::<(), idempotency::KeyError>(())
+    /// # Ok::<(), idempotency::key::KeyError>(())
     /// ```
     ///
     /// It contains the key, so treat it as a secret.

@@ -43,10 +43,10 @@
 //!   work for a queue message.
 //! - [`Execution`] is what a handler can do in its run: commit, steps, keys for other services.
 //! - [`Idempotency`] is the engine: claim, run, store the response, replay. [`Options`] set how one handler is protected,
-//!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
+//!   and [`HttpConfig`] how requests are read and responses are marked. [`options`] has the types of their values. [`Idempotency::describe_operation`] writes both
 //!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
-//! - [`KeyRequest`] is for keys that are not in `Idempotency-Key`.
+//! - [`key::KeyRequest`] is for keys that are not in `Idempotency-Key`.
 //! - [`webhooks`] has options for webhook deliveries.
 //! - [`dialects`] has settings for clients of an established protocol.
 //! - [`fingerprint`] has functions for bodies that differ from one attempt to the next.
@@ -104,8 +104,7 @@ pub mod fingerprint;
 mod http_config;
 #[cfg(feature = "axum")]
 mod http_rejection;
-mod key;
-mod key_source;
+pub mod key;
 mod labels;
 #[cfg(feature = "axum")]
 mod web;
@@ -113,9 +112,10 @@ mod web;
 #[doc(hidden)]
 pub mod log_text;
 pub mod operators;
-mod options;
+pub mod options;
 mod outcome;
 mod progress;
+mod random;
 mod record;
 mod rejection;
 mod run;
@@ -128,6 +128,15 @@ pub mod webhooks;
 
 pub mod guide;
 
+/// What the HTTP behaviour gives to other middleware, and what a service names of it.
+#[cfg(feature = "axum")]
+pub mod http {
+    pub use crate::engine::Observation;
+    pub use crate::http_rejection::HttpRejection;
+    pub use crate::web::IdempotencyService;
+    pub use crate::web::UnknownOperation;
+}
+
 #[cfg(feature = "axum")]
 #[doc = include_str!("problems.md")]
 pub mod problems {}
@@ -135,35 +144,20 @@ pub mod problems {}
 pub use clock::Clock;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
-#[cfg(feature = "axum")]
-pub use engine::Observation;
 pub use engine::Unfinished;
 pub use execution::CommitError;
 pub use execution::Execution;
 pub use execution::StepError;
 pub use fingerprint::Fingerprint;
-pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]
 pub use http_config::HttpConfig;
-#[cfg(feature = "axum")]
-pub use http_rejection::HttpRejection;
 #[doc = include_str!("docs/idempotent.md")]
 #[cfg(feature = "macros")]
 pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;
-pub use key::KeyError;
-pub use key::KeySyntax;
-pub use key_source::KeyFn;
-pub use key_source::KeyRejection;
-pub use key_source::KeyRequest;
 pub use labels::Label;
-pub use options::FingerprintFn;
-pub use options::Keep;
 pub use options::OnDuplicate;
 pub use options::Options;
-pub use options::RunMode;
-pub use options::ScopeFn;
-pub use options::Ttl;
 pub use outcome::Disposition;
 pub use rejection::Rejection;
 pub use run::Run;
@@ -173,38 +167,25 @@ pub use scope::Scope;
 pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
-#[cfg(feature = "firestore")]
-pub use store::FirestoreStoreError;
 pub use store::MemoryStore;
 pub use store::OnLost;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
-#[cfg(feature = "postgres")]
-pub use store::PostgresStoreError;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
-#[cfg(feature = "redis")]
-pub use store::RedisStoreError;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-#[cfg(feature = "sqlite")]
-pub use store::SqliteStoreError;
 pub use store::Store;
-pub use store::StoreError;
 #[cfg(feature = "axum")]
 pub use web::IdempotencyLayer;
-#[cfg(feature = "axum")]
-pub use web::IdempotencyService;
 #[cfg(feature = "axum")]
 pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
 #[cfg(feature = "axum")]
 pub use web::ReplayWith;
-#[cfg(feature = "axum")]
-pub use web::UnknownOperation;
 
 /// The reqwest of [`client::RetryingClient`].
 #[cfg(feature = "client")]
@@ -284,6 +265,13 @@ pub mod __model1 {
     pub use crate::engine::decision::predecessor;
     pub use crate::engine::decision::response_of_the_owner;
     pub use crate::progress::Progress;
+}
+
+/// What makes a simulation repeatable, for this library's tests. Not a public interface; the number changes when it does.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod __simulation1 {
+    pub use crate::random::seed_this_thread;
 }
 
 /// README.md's code, so that what users copy compiles.

@@ -1,3 +1,5 @@
+//! The [options](crate::Options) of one handler, layer or call, and their values.
+
 mod effective;
 mod json_without;
 mod ttl;
@@ -7,7 +9,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::{OnLost, Scope, key_source::KeyFn};
+use crate::{OnLost, Scope, key::KeyFn};
 
 pub(crate) use effective::EffectiveOptions;
 use ttl::MAX_TTL;
@@ -198,7 +200,7 @@ impl Options {
     }
 
     /// Sets where the key comes from, in place of the field `Idempotency-Key`, which is then ignored: from another field or a
-    /// member of the body. See [`KeyRequest`](crate::KeyRequest), and [`webhooks`](crate::webhooks) for the ids of deliveries.
+    /// member of the body. See [`KeyRequest`](crate::key::KeyRequest), and [`webhooks`](crate::webhooks) for the ids of deliveries.
     ///
     /// A request for which the function returns no key is like one without the field: it runs unprotected, or is refused if a key is
     /// [required](Self::required). With a key in the body, the whole body is read before the handler is called, even if the request

@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes};
 use serde::Serialize;
 
-use crate::{StoreError, log_text::Causes};
+use crate::{log_text::Causes, store::StoreError};
 
 /// A handler's decision whether its response is stored, as an extension of the response. It takes precedence over every
 /// rule.

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// The completed steps of a run and their results, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

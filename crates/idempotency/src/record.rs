@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, labels::Labels};
+use crate::{Fingerprint, labels::Labels, random};
 
 /// What a store holds for one key of one scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl Token {
     /// A new random token.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::random())
+        Self(random::bytes())
     }
 
     /// The token with these bytes, for stores that read it back.

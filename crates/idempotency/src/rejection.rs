@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Why the engine neither ran the work nor replayed a stored outcome. Nothing was changed, unless a variant says so.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub enum Rejection {
     ShuttingDown,
     /// The work panicked, and may have been done in part. The key is free again, and completed steps are kept.
     Panicked,
-    /// The work of a [transactional](crate::RunMode::Transactional) run succeeded without a commit. Nothing is stored,
+    /// The work of a [transactional](crate::options::RunMode::Transactional) run succeeded without a commit. Nothing is stored,
     /// and the next call runs. This is a bug in the program: such work has to end by a commit.
     NotCommitted,
     /// It is not known whether the work's own transaction committed. Call again with the same key.

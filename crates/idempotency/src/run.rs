@@ -13,13 +13,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tracing::Instrument;
 
 use crate::{
-    Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Rejection, RunMode, Scope,
-    StoreError,
+    Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Rejection, Scope,
     engine::{Finished, NextAction, Origin, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
-    outcome,
-    outcome::StoredOutcome,
+    options::RunMode,
+    outcome::{self, StoredOutcome},
+    store::StoreError,
 };
 
 /// The value that [`Idempotency::run`] or [`run_with`](Idempotency::run_with) returns, and whether the work ran for it.

@@ -56,6 +56,8 @@ mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
 pub(crate) mod keyed_hash;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod lane;
 mod list;
 mod listed;
 mod memory;

@@ -26,7 +26,7 @@
 //! In each of them a delivery without an id is refused with 400, only responses of status 2xx are stored
 //! ([`Keep::Success`]), and the fields of a signature, which differ on each attempt, do not count. A handler's other options and a
 //! layer's are added: `#[idempotent(options = webhooks::STRIPE, ttl_seconds = 86400)]`, or
-//! `webhooks::STRIPE.ttl(Duration::from_secs(86_400))`. For other senders write a [`KeyFn`](crate::KeyFn).
+//! `webhooks::STRIPE.ttl(Duration::from_secs(86_400))`. For other senders write a [`KeyFn`](crate::key::KeyFn).
 //!
 //! # Verify the signature first
 //!
@@ -106,7 +106,11 @@ use std::{error::Error, time::Duration};
 use axum::extract::OriginalUri;
 use http::{request::Parts, uri::PathAndQuery};
 
-use crate::{IdempotencyKey, Keep, KeyRejection, KeyRequest, Options, Scope};
+use crate::{
+    IdempotencyKey, Options, Scope,
+    key::{KeyRejection, KeyRequest},
+    options::Keep,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -181,7 +185,7 @@ const fn receiving(days: u32) -> Options {
         .ttl(Duration::from_secs(seconds))
 }
 
-/// The [`KeyFn`](crate::KeyFn) of [`STANDARD`].
+/// The [`KeyFn`](crate::key::KeyFn) of [`STANDARD`].
 ///
 /// # Errors
 ///
@@ -190,7 +194,7 @@ pub fn standard_id(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, K
     request.header("webhook-id")
 }
 
-/// The [`KeyFn`](crate::KeyFn) of [`GITHUB`]: the id of the delivery, followed by `/` and the id of the hook if there is one.
+/// The [`KeyFn`](crate::key::KeyFn) of [`GITHUB`]: the id of the delivery, followed by `/` and the id of the hook if there is one.
 ///
 /// # Errors
 ///
@@ -206,7 +210,7 @@ pub fn github_delivery(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey
     Ok(Some(IdempotencyKey::new(&key)?))
 }
 
-/// The [`KeyFn`](crate::KeyFn) of [`STRIPE`].
+/// The [`KeyFn`](crate::key::KeyFn) of [`STRIPE`].
 ///
 /// # Errors
 ///

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, MemoryStore, OnLost, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, RecordId, StoreErrorKind, Token},
+    Clock, Fingerprint, MemoryStore, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, RecordId, StoreError, StoreErrorKind, Token},
 };
 
 const LEASE: Duration = Duration::from_secs(30);

@@ -5,7 +5,10 @@ use std::{
     process::{self, Command},
 };
 
-use idempotency::{FirestoreStore, FirestoreStoreError, RedisStore, RedisStoreError};
+use idempotency::{
+    FirestoreStore, RedisStore,
+    store::{FirestoreStoreError, RedisStoreError},
+};
 use rustls::crypto::CryptoProvider;
 
 const EMULATOR: &str = "FIRESTORE_EMULATOR_HOST";

@@ -6,7 +6,7 @@ const on_event: ::idempotency::Idempotent<
     ::idempotency::__private1::protected(
         ::idempotency::__private1::base(webhooks::STRIPE)
             .ttl(::idempotency::__private1::Duration::from_secs(86400))
-            .keep(::idempotency::Keep::Success)
+            .keep(::idempotency::options::Keep::Success)
             .fingerprint(json_without!("sent_at"))
             .key(order_number),
         |argument_0| ::idempotency::__private1::run(on_event(argument_0)),

@@ -29,7 +29,7 @@ const transfer: crate::web::idempotency::Idempotent<
             .lease(crate::web::idempotency::__private1::Duration::from_secs(30))
             .on_duplicate(crate::web::idempotency::OnDuplicate::Wait)
             .on_lost(crate::web::idempotency::OnLost::Refuse)
-            .keep(crate::web::idempotency::Keep::All),
+            .keep(crate::web::idempotency::options::Keep::All),
         |argument_0| crate::web::idempotency::__private1::Direct::new(
             crate::web::idempotency::__private1::run_into_response(transfer(argument_0)),
         ),

@@ -28,7 +28,7 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
             .required()
             .on_duplicate(::idempotency::OnDuplicate::Wait)
             .on_lost(::idempotency::OnLost::Refuse)
-            .keep(::idempotency::Keep::All)
+            .keep(::idempotency::options::Keep::All)
             .scope(Tenants::of_request)
             .fingerprint(amount_only),
         |argument_0, argument_1| ::idempotency::__private1::run(

@@ -15,7 +15,7 @@ pub const cancel_booking: ::idempotency::Idempotent<
     ::idempotency::__private1::protected(
         ::idempotency::Options::new()
             .ttl(::idempotency::__private1::Duration::from_secs(60))
-            .mode(::idempotency::RunMode::Transactional),
+            .mode(::idempotency::options::RunMode::Transactional),
         |argument_0| ::idempotency::__private1::run_into_response(
             cancel_booking(argument_0),
         ),

@@ -222,7 +222,7 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         options.extend(quote!(.required()));
     }
     if *transactional {
-        options.extend(quote!(.mode(#library::RunMode::Transactional)));
+        options.extend(quote!(.mode(#library::options::RunMode::Transactional)));
     }
     if *on_duplicate_wait {
         options.extend(quote!(.on_duplicate(#library::OnDuplicate::Wait)));
@@ -231,8 +231,8 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         options.extend(quote!(.on_lost(#library::OnLost::Refuse)));
     }
     match keep {
-        Some(Keep::All) => options.extend(quote!(.keep(#library::Keep::All))),
-        Some(Keep::Success) => options.extend(quote!(.keep(#library::Keep::Success))),
+        Some(Keep::All) => options.extend(quote!(.keep(#library::options::Keep::All))),
+        Some(Keep::Success) => options.extend(quote!(.keep(#library::options::Keep::Success))),
         None => {}
     }
     if let Some(function) = scope {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
 use idempotency::{
-    Fingerprint, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution},
+    Fingerprint, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, StoreError},
 };
 use tests::delegate::Hooks;
 

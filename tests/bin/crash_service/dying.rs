@@ -11,8 +11,8 @@ use axum::{
 };
 use bytes::Bytes;
 use idempotency::{
-    CommitError, Execution, StepError, Store, StoreError, idempotent,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId},
+    CommitError, Execution, StepError, Store, idempotent,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId, StoreError},
 };
 use tests::delegate::Hooks;
 

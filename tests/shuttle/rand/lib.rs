@@ -25,7 +25,7 @@ pub fn random<T>() -> T
 where
     StandardUniform: Distribution<T>,
 {
-    NUMBERS.with_borrow_mut(SmallRng::random)
+    NUMBERS.with_borrow_mut(RngExt::random)
 }
 
 /// As `rand::random_range`.

@@ -1,6 +1,6 @@
 //! Transactional runs, which exclude each other by locks of their process until they commit.
 
-use idempotency::{RunError, RunMode};
+use idempotency::{RunError, options::RunMode};
 use tokio::{spawn, task::yield_now};
 
 use crate::{

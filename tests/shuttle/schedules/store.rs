@@ -11,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, MemoryStore, Store, StoreError,
+    Clock, Fingerprint, MemoryStore, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
-        ScopeId, Subscription, Token,
+        ScopeId, StoreError, Subscription, Token,
     },
 };
 use tokio::{execution, task::yield_now};

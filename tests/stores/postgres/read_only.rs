@@ -4,8 +4,8 @@ use bytes::Bytes;
 use clap::Parser;
 use core_api::{Config, Server};
 use idempotency::{
-    PostgresStore, PostgresStoreError, Store,
-    store::{Claim, IfOwner, StoreErrorKind},
+    PostgresStore, Store,
+    store::{Claim, IfOwner, PostgresStoreError, StoreErrorKind},
 };
 use reqwest::Method;
 use sqlx::postgres::PgPoolOptions;

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use bytes::Bytes;
 use idempotency::{
-    PostgresStore, PostgresStoreError, Store,
-    store::{Claim, StoreErrorKind},
+    PostgresStore, Store,
+    store::{Claim, PostgresStoreError, StoreErrorKind},
 };
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 //! Encrypted connections to the server.
 
-use idempotency::{PostgresStore, PostgresStoreError};
+use idempotency::{PostgresStore, store::PostgresStoreError};
 use tests::{reply::Reply, servers::postgres::PostgresServer};
 
 use super::{database, new_hold, request, until};

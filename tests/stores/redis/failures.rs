@@ -9,8 +9,8 @@ mod outages;
 
 use bytes::Bytes;
 use idempotency::{
-    RedisStore, Store, StoreError,
-    store::{Claim, Hold, IfOwner, StoreErrorKind},
+    RedisStore, Store,
+    store::{Claim, Hold, IfOwner, StoreError, StoreErrorKind},
 };
 use tests::servers::redis::RedisServer;
 

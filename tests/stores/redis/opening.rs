@@ -1,7 +1,7 @@
 //! What `RedisStore::connect` refuses, because steps would fail there.
 
 use bytes::Bytes;
-use idempotency::{RedisStore, RedisStoreError, Store, log_text::Causes};
+use idempotency::{RedisStore, Store, log_text::Causes, store::RedisStoreError};
 use tests::servers::redis::RedisServer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -124,7 +124,7 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
         store.resolve(id, token, Resolution::Forget).await.err(),
     ];
     for error in errors {
-        let kind = error.as_ref().map(idempotency::StoreError::kind);
+        let kind = error.as_ref().map(idempotency::store::StoreError::kind);
         assert_eq!(kind, Some(StoreErrorKind::Unreadable), "{error:?}");
     }
 }

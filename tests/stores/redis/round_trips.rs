@@ -84,7 +84,7 @@ async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
 }
 
 /// How often each command was called since the server started.
-fn commands(server: &RedisServer) -> BTreeMap<String, u64> {
+pub(super) fn commands(server: &RedisServer) -> BTreeMap<String, u64> {
     let statistics: String = redis::cmd("INFO")
         .arg("commandstats")
         .query(&mut server.connection())
@@ -102,7 +102,7 @@ fn commands(server: &RedisServer) -> BTreeMap<String, u64> {
 }
 
 /// The calls in between, without those of this test.
-fn difference(
+pub(super) fn difference(
     before: &BTreeMap<String, u64>,
     after: &BTreeMap<String, u64>,
 ) -> BTreeMap<String, u64> {

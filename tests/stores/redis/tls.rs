@@ -2,7 +2,10 @@
 
 use std::{env, path::Path, process::Command};
 
-use idempotency::{RedisStore, RedisStoreError, Store, store::Claim};
+use idempotency::{
+    RedisStore, Store,
+    store::{Claim, RedisStoreError},
+};
 use reqwest::StatusCode;
 use tempfile::tempdir;
 use tests::{

@@ -4,7 +4,8 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError,
-    RunMode, Scope,
+    Scope,
+    options::RunMode,
     store::{PostgresStatement, PostgresTransaction},
 };
 use sqlx::{PgPool, Postgres};

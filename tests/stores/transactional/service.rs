@@ -13,8 +13,9 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Scope, Store, Ttl,
+    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Scope, Store,
     idempotent,
+    options::Ttl,
     store::{Record, RecordId},
 };
 use parking_lot::Mutex;

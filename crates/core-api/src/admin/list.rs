@@ -1,6 +1,9 @@
 //! One page of a list, within a time limit.
 
-use idempotency::{Idempotency, StoreError, store::Listed};
+use idempotency::{
+    Idempotency,
+    store::{Listed, StoreError},
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{

@@ -34,8 +34,8 @@ impl FromStr for ServiceUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
-            "expected http:// and an address, such as http://127.0.0.1:3000. From another machine forward a port by ssh -L: this command \
-             speaks no TLS, and a token in clear text can be read on its way"
+            "expected http:// and an address, such as http://127.0.0.1:3000: this command speaks no TLS. From another machine forward a port \
+             by ssh -L"
                 .to_owned()
         };
         let rest = text.strip_prefix("http://").ok_or_else(expected)?;

@@ -234,8 +234,8 @@ impl From<FirestoreError> for DatabaseError {
     }
 }
 
-impl From<idempotency::FirestoreStoreError> for DatabaseError {
-    fn from(error: idempotency::FirestoreStoreError) -> Self {
+impl From<idempotency::store::FirestoreStoreError> for DatabaseError {
+    fn from(error: idempotency::store::FirestoreStoreError) -> Self {
         Self::Client(Box::new(error))
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::response::Response;
-use idempotency::{Execution, PostgresStore, PostgresStoreError, Store};
+use idempotency::{Execution, PostgresStore, Store, store::PostgresStoreError};
 use sqlx::{
     Error, PgPool, Postgres, Row, Transaction,
     postgres::{PgArguments, PgRow},

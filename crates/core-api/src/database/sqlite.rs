@@ -7,7 +7,9 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStore, SqliteStoreError, Store};
+use idempotency::{
+    CommitError, Execution, SqliteDatabase, SqliteStore, Store, store::SqliteStoreError,
+};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 

@@ -8,9 +8,9 @@ use axum::{
     response::Response,
 };
 use idempotency::{
-    Idempotency, StoreError,
+    Idempotency,
     operators::KeyChange,
-    store::{IfOwner, Phase, Record, RecordId, Resolution, StoreErrorKind},
+    store::{IfOwner, Phase, Record, RecordId, Resolution, StoreError, StoreErrorKind},
 };
 
 use super::{

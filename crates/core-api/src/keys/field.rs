@@ -1,7 +1,7 @@
 //! The key of a question about it.
 
 use axum::http::{HeaderMap, HeaderName};
-use idempotency::{IdempotencyKey, KeySyntax};
+use idempotency::{IdempotencyKey, key::KeySyntax};
 
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use idempotency::{
-    Idempotency, StoreError,
+    Idempotency,
     operators::KeyState,
-    store::{ListRequest, Listed, ListedPhase, Phase, Record, RecordId},
+    store::{ListRequest, Listed, ListedPhase, Phase, Record, RecordId, StoreError},
 };
 
 /// An age: a number and a unit, such as `10m`.

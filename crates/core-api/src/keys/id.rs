@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use idempotency::{
-    Idempotency, IdempotencyKey, Scope, StoreError,
-    store::{ListRequest, Phase, Record, RecordId},
+    Idempotency, IdempotencyKey, Scope,
+    store::{ListRequest, Phase, Record, RecordId, StoreError},
 };
 
 /// The digest of a key in hexadecimal digits: all 64, or the first ones; log lines show 16.

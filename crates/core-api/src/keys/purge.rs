@@ -1,6 +1,6 @@
 //! Removes records that have expired.
 
-use idempotency::{Idempotency, StoreError, log_text::Causes};
+use idempotency::{Idempotency, log_text::Causes, store::StoreError};
 
 use super::audit::{Asked, Who};
 

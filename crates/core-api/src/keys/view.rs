@@ -5,10 +5,10 @@ use std::{borrow::Cow, time::SystemTime};
 use axum::body::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use idempotency::{
-    Idempotency, StoreError,
+    Idempotency,
     log_text::Causes,
     operators::{KeyState, StoredResponse},
-    store::{Listed, Phase, Record},
+    store::{Listed, Phase, Record, StoreError},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

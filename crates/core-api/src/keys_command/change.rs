@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     input::{self, Named},
     print,
-    source::{Changed, Item, Source},
+    source::{Changed, Source},
 };
 use crate::{
     config::{Chosen, KeyFilter},
@@ -68,8 +68,8 @@ async fn change_found(
     let who = Who::of_process();
     let mut listing = source.list(&chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
-    let (mut found, mut is_all_done) = (0, true);
-    // The owner of an unreadable record is unknown.
+    let (mut found, mut unknown, mut is_all_done) = (0, 0, true);
+    // It is not known whose an unreadable record is.
     let filter = &chosen.filter;
     let is_for_some =
         filter.of_subject.is_some() || filter.label.is_some() || filter.route.is_some();
@@ -79,12 +79,20 @@ async fn change_found(
         if page.is_empty() {
             break;
         }
-        let chosen_of = |item: &Item| match &item.view {
-            View::Readable(_) => !(frees && item.is_spared),
-            View::Unreadable { .. } => !is_for_some,
-        };
-        for item in page.into_iter().filter(chosen_of).take(left) {
-            left -= 1;
+        for item in page {
+            match &item.view {
+                View::Readable(_) if frees && item.is_spared => continue,
+                View::Unreadable { id, .. } if is_for_some => {
+                    unknown += 1;
+                    is_all_done = false;
+                    if chosen.yes {
+                        say(id, &undecided(), chosen.json)?;
+                    }
+                    continue;
+                }
+                _ if left == 0 => break,
+                _ => left -= 1,
+            }
             found += 1;
             if !chosen.yes {
                 continue;
@@ -100,6 +108,11 @@ async fn change_found(
     if !chosen.yes {
         print::count("found", found, chosen.json)?;
         logging::say("without --yes nothing is changed");
+        if unknown > 0 {
+            logging::say(&format!(
+                "{unknown} more cannot be read, so it is not known whether they are among these"
+            ));
+        }
     }
     if found == 0 && chosen.filter.of_subject.is_some() {
         let anything = source.list(&KeyFilter::default(), None).next().await?;
@@ -115,6 +128,15 @@ async fn change_found(
         }
     }
     Ok(is_all_done)
+}
+
+/// The result for a record that cannot be read, where the filter asks for what only the record says.
+fn undecided() -> Changed {
+    Changed {
+        is_done: false,
+        result: "not changed: it cannot be read, so it is not known whether it is one of these"
+            .into(),
+    }
 }
 
 /// Prints the result, and returns whether the change was made.

@@ -70,6 +70,12 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 impl Service {
     pub(super) fn new(url: &ServiceUrl, asked: &KeyStore) -> Result<Self, String> {
+        if !url.is_local() && !asked.clear_text {
+            return Err(format!(
+                "--service: {url} is not on this machine, and this command speaks no TLS: the token could be read on its way. Forward a \
+                 port by ssh -L, or accept it by --clear-text"
+            ));
+        }
         let token = sent_token::authorization(asked.token_file.as_deref())?;
         let token = token.ok_or_else(|| {
             let variable = sent_token::VARIABLE;

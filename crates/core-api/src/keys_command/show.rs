@@ -1,7 +1,9 @@
 //! `core-api keys show`.
 
 use axum::body::Bytes;
-use idempotency::{Idempotency, IdempotencyKey, KeySyntax, Scope, log_text::Causes, store::Record};
+use idempotency::{
+    Idempotency, IdempotencyKey, Scope, key::KeySyntax, log_text::Causes, store::Record,
+};
 
 use super::{failed, input, open, print, source::Source};
 use crate::{

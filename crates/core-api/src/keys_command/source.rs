@@ -3,9 +3,9 @@
 use std::slice;
 
 use idempotency::{
-    Idempotency, StoreError,
+    Idempotency,
     log_text::Causes,
-    store::{Listed, Record},
+    store::{Listed, Record, StoreError},
 };
 
 use super::{failed, filter, service::Service};

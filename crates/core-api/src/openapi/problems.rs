@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use idempotency::StoreError;
+use idempotency::store::StoreError;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;

@@ -78,6 +78,7 @@ async function begin() {
     by("news").replaceChildren(make("strong", { textContent: "The service does not respond. Load the page again." }));
     return;
   }
+  by("docs").hidden = !service.docs;
   by("token").hidden = !service.needs_token;
   by("token").addEventListener("change", refresh);
   by("work").hidden = !service.fault_injection;

@@ -26,6 +26,8 @@ pub(crate) struct Page {
     calls: u64,
     /// What its scripts did wrong, and what its policy has blocked.
     errors: Vec<String>,
+    /// The addresses that it has asked for.
+    requested: Vec<String>,
 }
 
 impl Page {
@@ -56,11 +58,12 @@ impl Page {
             session: Value::Null,
             calls: 0,
             errors: Vec::new(),
+            requested: Vec::new(),
         };
         let target = page.call("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
         page.session = page.call("Target.attachToTarget", &target)["sessionId"].clone();
-        for domain in ["Runtime", "Log", "Page"] {
+        for domain in ["Runtime", "Log", "Network", "Page"] {
             page.call(&format!("{domain}.enable"), &json!({}));
         }
         page.call("Page.navigate", &json!({"url": url}));
@@ -91,6 +94,10 @@ impl Page {
 
     fn notice(&mut self, event: &Value) {
         let parameters = &event["params"];
+        if event["method"] == "Network.requestWillBeSent" {
+            let url = parameters["request"]["url"].as_str().unwrap();
+            self.requested.push(url.to_owned());
+        }
         let is_wrong = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
             Some("Runtime.consoleAPICalled") => {
@@ -197,6 +204,13 @@ impl Page {
         let picture = self.call("Page.captureScreenshot", &parameters)["data"].clone();
         let path = Path::new(&folder).join(format!("{name}.png"));
         fs::write(path, decoded(picture.as_str().unwrap())).unwrap();
+    }
+
+    /// Every address that the page has asked for.
+    pub(crate) fn requested(&mut self) -> &[String] {
+        // Whatever was requested before this call is read with it.
+        self.evaluate("0");
+        &self.requested
     }
 
     /// Asserts that the page has reported no mistake.

@@ -7,7 +7,6 @@ use std::{
     process::{Output, Stdio},
 };
 
-use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -18,9 +17,9 @@ use crate::{
 };
 
 /// A service, its tokens, and the command of an operator for it.
-struct Operated {
-    tokens: Tokens,
-    server: Server,
+pub(crate) struct Operated {
+    pub(crate) tokens: Tokens,
+    pub(crate) server: Server,
     service: String,
 }
 
@@ -32,7 +31,7 @@ const PLACES: [&[&str]; 3] = [
 ];
 
 impl Operated {
-    fn start(tokens: Tokens, options: &[&str]) -> Self {
+    pub(crate) fn start(tokens: Tokens, options: &[&str]) -> Self {
         let operator = tokens.add(&["root", "--role", "operator"]);
         // An editor leaves a line break at the end.
         fs::write(tokens.directory.path().join("operator"), operator + "\n").unwrap();
@@ -46,7 +45,7 @@ impl Operated {
     }
 
     /// With two keys of Ann and one of Bob, and their tokens.
-    async fn with_three_keys(place: &[&str]) -> (Self, [String; 2]) {
+    pub(crate) async fn with_three_keys(place: &[&str]) -> (Self, [String; 2]) {
         let tokens = Tokens::new();
         let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
         let operated = Self::start(tokens, place);
@@ -60,7 +59,7 @@ impl Operated {
         ["--service", &self.service, "--token-file", "operator"]
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
         let arguments = [arguments, &self.options()].concat();
         run(self.tokens.directory.path(), &arguments, input)
     }
@@ -188,47 +187,6 @@ async fn lost_runs_of_a_running_service_are_released_and_resolved() {
     assert_eq!((replayed, ran), (1, 2));
 }
 
-// proves: records-encrypted-and-purgeable, erased-response-never-runs
-#[tokio::test]
-async fn a_response_that_cannot_be_decrypted_is_erased_by_its_whole_id() {
-    let (Operated { tokens, server, .. }, [ann, _]) = Operated::with_three_keys(&[]).await;
-    server.kill();
-    let path = tokens.directory.path();
-    let file = Connection::open(path.join("core-api.db")).unwrap();
-    let damage = "update idempotency_records set outcome = zeroblob(length(outcome))";
-    assert_eq!(file.execute(damage, ()).unwrap(), 3);
-    drop(file);
-    let lines = done(path, &["list", "--json"]);
-    let ids = lines.lines().map(|line| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        assert!(line["error"].is_string(), "{line}");
-        line["id"].as_str().unwrap().to_owned()
-    });
-    let ids: Vec<_> = ids.collect();
-    let even_so = "--even-if-unreadable";
-    assert_undone(
-        &run(path, &["erase", &ids[0][..16], even_so], ""),
-        "failed: ",
-    );
-    // With another secret every response looks like this.
-    assert_undone(&run(path, &["erase", &ids[0]], ""), "failed: ");
-    let erased = done(path, &["erase", &ids[0], even_so]);
-    assert_eq!(erased, format!("{}  done\n", ids[0]));
-
-    let operated = Operated::start(tokens, &[]);
-    let erase = |id: &str| operated.run(&["erase", id, even_so], "");
-    assert_undone(&operated.run(&["erase", &ids[1]], ""), "cannot be read");
-    assert_undone(&erase(&ids[1][..16]), "cannot be read");
-    let seen = format!("{{\"id\":\"{}\",\"version\":\"0123\"}}\n", ids[1]);
-    assert_undone(&operated.run(&["erase", "-"], &seen), "changed meanwhile");
-    for id in &ids[1..] {
-        assert!(erase(id).status.success());
-    }
-    for key in ["k", "l"] {
-        book(&operated.server, &ann, key).await.problem(410);
-    }
-}
-
 // proves: records-encrypted-and-purgeable, erased-response-never-runs, sweep-removes-only-expired
 #[tokio::test]
 async fn responses_of_a_running_service_are_erased_and_its_expired_records_purged() {
@@ -247,6 +205,26 @@ async fn responses_of_a_running_service_are_erased_and_its_expired_records_purge
         assert_eq!(operated.done(&["purge"]), "0 removed\n");
         operated.server.wait_for_log("\"purge\"").await;
     }
+}
+
+// proves: token-not-in-clear-text
+#[tokio::test]
+async fn a_token_leaves_the_machine_in_clear_text_only_if_that_is_asked_for() {
+    let mut operated = Operated::start(Tokens::new(), &[]);
+    // It leads to this machine, and its name does not say so.
+    operated.service = format!("http://0.0.0.0:{}", operated.server.address.port());
+    let refused = operated.run(&["list"], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        why.contains("is not on this machine") && why.contains("--clear-text"),
+        "{why}"
+    );
+    assert!(!operated.server.logged().contains("/admin/keys"));
+    let listed = operated.run(&["list", "--clear-text"], "");
+    assert!(listed.status.success(), "{listed:?}");
+    let warned = String::from_utf8_lossy(&listed.stderr);
+    assert!(warned.contains("in clear text"), "{warned}");
 }
 
 // proves: key-changes-followed

@@ -46,5 +46,6 @@ mod token_new;
 mod tokens;
 mod traces;
 mod transport;
+mod unreadable_keys;
 mod validation;
 mod writes;

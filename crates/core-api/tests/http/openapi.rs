@@ -336,8 +336,8 @@ async fn the_operations_that_need_a_token_are_those_that_say_so() {
     for (arguments, secured) in [
         (&[][..], 10),
         (&["--protect-health"], 13),
-        (&["--protect-docs"], 14),
-        (&["--protect-health", "--protect-docs"], 17),
+        (&["--protect-docs"], 13),
+        (&["--protect-health", "--protect-docs"], 16),
     ] {
         let server = tokens.start(arguments);
         let document = get(&server, &ann, "/openapi.json").await.json();

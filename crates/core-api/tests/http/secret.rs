@@ -11,7 +11,8 @@ use std::{
 
 use idempotency::{
     Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Scope, SqliteDatabase, SqliteStore,
-    Store, canonical_json,
+    Store,
+    fingerprint::canonical_json,
     store::{IfOwner, ListRequest, Phase, Resolution},
 };
 use rusqlite::Connection;

@@ -151,6 +151,44 @@ async fn a_request_that_has_arrived_is_waited_for_and_others_are_not() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
+// proves: shutdown-waits-for-runs
+#[tokio::test]
+async fn by_http2_the_stop_is_announced_at_once_and_what_runs_gets_its_response() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let post = http::Request::post("http://core-api/bookings")
+        .header("idempotency-key", "k")
+        .header("content-type", "application/json")
+        .header("x-fault-delay-ms", "6000")
+        .body(())
+        .unwrap();
+    let mut client = client.ready().await.unwrap();
+    let (running, mut body) = client.send_request(post, false).unwrap();
+    body.send_data(booking("Ann").to_string().into(), true)
+        .unwrap();
+    let running = tokio::spawn(running);
+    server.wait_for_log("injected a delay").await;
+    server.terminate();
+    // GOAWAY ends the client's new requests, which it can send over another connection.
+    let announced = loop {
+        match client.clone().ready().await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(announced.is_go_away() && announced.is_remote());
+    assert_eq!(announced.reason(), Some(h2::Reason::NO_ERROR));
+    assert!(!running.is_finished());
+    assert_eq!(running.await.unwrap().unwrap().status(), 201);
+    drop(client);
+    connection.await.unwrap().unwrap();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
 // proves: run-survives-client-leaving
 #[tokio::test]
 async fn a_client_that_has_closed_its_sending_side_gets_its_response() {

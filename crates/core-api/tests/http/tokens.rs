@@ -282,7 +282,12 @@ async fn the_description_is_open_unless_it_is_protected() {
     let tokens = Tokens::new();
     let viewer = tokens.add(&["ann", "--role", "viewer"]);
     let server = tokens.start(&["--protect-docs"]);
-    for path in ["/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"] {
+    for path in [
+        "/openapi.json",
+        "/docs",
+        "/docs/page.js",
+        "/docs/swagger-ui-bundle.js",
+    ] {
         assert_eq!(server.get(path).await.problem(401)["code"], "token_missing");
         assert_eq!(get(&server, &viewer, path).await.status, 200, "{path}");
     }

@@ -9,7 +9,9 @@ use axum::{
     response::{self, Response},
     routing::post,
 };
-use idempotency::{Execution, Idempotency, SqliteDatabase, SqliteStoreError, Store, idempotent};
+use idempotency::{
+    Execution, Idempotency, SqliteDatabase, Store, idempotent, store::SqliteStoreError,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{crash::Crash, provider::Charge};

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use idempotency::{Clock, Fingerprint, Store, StoreError, store::*};
+use idempotency::{Clock, Fingerprint, Store, store::*};
 use parking_lot::Mutex;
 
 #[derive(Debug)]

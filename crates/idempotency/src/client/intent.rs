@@ -67,7 +67,7 @@ impl Intent {
     ///
     /// let key = IdempotencyKey::new("order-17/charge")?;
     /// let intent = Intent::with_key(key, SystemTime::now());
-    /// # Ok::<(), idempotency::KeyError>(())
+    /// # Ok::<(), idempotency::key::KeyError>(())
     /// ```
     ///
     /// `chosen_at` is when the key was chosen: by it the client knows that the key may have expired. Whether the request is

@@ -10,9 +10,9 @@ use super::{
     Advance, LEASE, TTL, TestStore, claim, completed, hold_on, inspect, new_hold, request, won,
 };
 use crate::{
-    OnLost, Store, StoreError,
+    OnLost, Store,
     record::{ScopeId, Token},
-    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, StoreErrorKind},
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, StoreError, StoreErrorKind},
 };
 
 /// The limit of the stores in these tests: small, but large enough for records to show how the room is shared.

@@ -8,8 +8,10 @@ use super::{claim, hold_on, inspect, list, operators::noise, request, taken};
 use crate::{
     Store,
     record::Phase,
-    store::transaction::{encode_through, innermost},
-    store::{Claim, ClaimRequest, IfOwner, OnLost},
+    store::{
+        Claim, ClaimRequest, IfOwner, OnLost,
+        transaction::{encode_through, innermost},
+    },
 };
 
 /// A record that a run's own transaction wrote, bypassing all wrappers, is read back unchanged through them. So is the

@@ -15,7 +15,11 @@ use super::{
     holds::{Held, Holds, Wake},
     withdrawals::Withdrawals,
 };
-use crate::{Fingerprint, Store, StoreError, record::Token, store::Hold};
+use crate::{
+    Fingerprint, Store,
+    record::Token,
+    store::{Hold, StoreError},
+};
 
 /// The requests under way, from the claim to the stored response.
 pub(super) struct ActiveRuns {

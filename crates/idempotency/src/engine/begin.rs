@@ -11,8 +11,8 @@ use super::{
     local_locks::LocalLock,
 };
 use crate::{
-    Rejection, RunMode,
-    options::EffectiveOptions,
+    Rejection,
+    options::{EffectiveOptions, RunMode},
     progress::Progress,
     store::{Claim, Hold},
 };

@@ -196,7 +196,7 @@ impl IdempotencyBuilder {
     ///
     /// An attribute can replace a number or a function. It cannot unset a default such as `required`, so leave out of the
     /// defaults what some handlers must not have; [`Idempotent::mode`](crate::Idempotent::mode) takes
-    /// [`RunMode::Lease`](crate::RunMode::Lease). A layer and a call can unset any default but `required`. If the lease
+    /// [`RunMode::Lease`](crate::options::RunMode::Lease). A layer and a call can unset any default but `required`. If the lease
     /// and the ttl come from different places, a lease longer than the ttl is shortened to it. [`run`](Idempotency::run)
     /// has no transaction, whatever this sets.
     #[must_use]

@@ -19,8 +19,8 @@ use super::{
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{
-    Fingerprint, OnLost, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, StoreErrorKind},
+    Fingerprint, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, StoreError, StoreErrorKind},
 };
 
 /// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task

@@ -17,8 +17,7 @@ use crate::{
     Rejection,
     log_text::Causes,
     progress::Progress,
-    store::transaction::PendingRecord,
-    store::{Hold, IfOwner},
+    store::{Hold, IfOwner, transaction::PendingRecord},
 };
 
 /// The right to run, with all that the run needs. A claim whose run does not begin is withdrawn when this is dropped.

@@ -6,10 +6,9 @@ use bytes::Bytes;
 
 use super::{Idempotency, decision, store_timeout::with_store_timeout};
 use crate::{
-    OnLost, StoreError,
+    OnLost,
     record::Token,
-    store::transaction::PendingRecord,
-    store::{Claim, ClaimRequest, IfOwner},
+    store::{Claim, ClaimRequest, IfOwner, StoreError, transaction::PendingRecord},
 };
 
 /// The key's state after such a commit.

@@ -4,9 +4,9 @@ use std::{any::Any, error::Error, fmt, str::FromStr};
 
 use super::{Idempotency, store_timeout::with_store_timeout};
 use crate::{
-    Fingerprint, Store, StoreError, outcome,
+    Fingerprint, Store, outcome,
     record::{Phase, Record, RecordId},
-    store::{IfOwner, Resolution, sealed::SealedStore},
+    store::{IfOwner, Resolution, StoreError, sealed::SealedStore},
 };
 
 /// The result of an operator's change to a record.
@@ -59,9 +59,7 @@ impl Idempotency {
     /// response was erased, and do not run.
     ///
     /// ```
-    /// use idempotency::{
-    ///     Idempotency, StoreError, operators::KeyChange, store::{ListRequest, ListedPhase, StoreErrorKind},
-    /// };
+    /// use idempotency::{Idempotency, operators::KeyChange, store::{ListRequest, ListedPhase, StoreError, StoreErrorKind}};
     ///
     /// /// Erases all responses that this customer has been sent.
     /// async fn forget_customer(idempotency: &Idempotency, label: &str) -> Result<(), StoreError> {
@@ -107,7 +105,7 @@ impl Idempotency {
     /// [Erases](Self::erase) the response of this record, and nothing if its key was freed and used again since it was seen.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, operators::KeyChange, store::Record};
+    /// use idempotency::{Idempotency, operators::KeyChange, store::{Record, StoreError}};
     ///
     /// /// Erases what the operator has just read, and no later response under the same key.
     /// async fn erase_what_was_read(idempotency: &Idempotency, read: &Record) -> Result<bool, StoreError> {
@@ -138,7 +136,7 @@ impl Idempotency {
     /// completed.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, operators::{Confirmation, KeyChange}, store::RecordId};
+    /// use idempotency::{Idempotency, operators::{Confirmation, KeyChange}, store::{RecordId, StoreError}};
     ///
     /// /// What the operator reads before the second call.
     /// async fn ask(idempotency: &Idempotency, id: &RecordId) -> Result<String, StoreError> {
@@ -181,7 +179,7 @@ impl Idempotency {
     ///
     /// Only the record's token stays, and is spent for a day: neither a late claim nor a late completion of the run takes
     /// the key again. Another run of the same request that is still underway counts as the next request: a
-    /// [transactional](crate::RunMode::Transactional) one that began before and has not committed, or one that lost the
+    /// [transactional](crate::options::RunMode::Transactional) one that began before and has not committed, or one that lost the
     /// key and recovers. So free a key when no run of it can be underway.
     ///
     /// A hold is not changed. [`Resolution::Release`] frees the key of a lost run.

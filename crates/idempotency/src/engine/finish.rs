@@ -20,9 +20,10 @@ use super::{
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{
-    Fingerprint, Store, StoreError,
+    Fingerprint, Store,
     log_text::Causes,
-    store::{Hold, IfOwner, StoreErrorKind},
+    random,
+    store::{Hold, IfOwner, StoreError, StoreErrorKind},
 };
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
@@ -270,7 +271,7 @@ where
         match call().await {
             Err(error) if is_worth_a_retry(&error) && Instant::now() < end => {
                 // Spread out, where many runs retry.
-                tokio::time::sleep(pause.mul_f32(rand::random_range(0.5..1.0))).await;
+                tokio::time::sleep(random::jittered(pause)).await;
             }
             response => return response,
         }

@@ -60,6 +60,8 @@ impl Heartbeat {
                 }
             };
             tokio::select! {
+                // Not by chance, so that a simulation can be repeated.
+                biased;
                 () = sleep => {}
                 () = self.earlier.notified() => {}
             }

@@ -21,7 +21,7 @@ impl Idempotency {
     /// of which at most one has a run or a response.
     ///
     /// ```
-    /// use idempotency::{Idempotency, IdempotencyKey, Scope, StoreError, operators::KeyChange};
+    /// use idempotency::{Idempotency, IdempotencyKey, Scope, operators::KeyChange, store::StoreError};
     ///
     /// /// Erases the response of this key, under whichever secret it is stored.
     /// async fn erase(idempotency: &Idempotency, scope: &Scope, key: &IdempotencyKey) -> Result<KeyChange, StoreError> {
@@ -90,7 +90,7 @@ impl Idempotency {
     /// is a digest.
     ///
     /// ```
-    /// use idempotency::{Idempotency, Label, StoreError, store::{ListRequest, Listed}};
+    /// use idempotency::{Idempotency, Label, store::{ListRequest, Listed, StoreError}};
     ///
     /// /// The first hundred keys of this customer under each secret.
     /// async fn keys_of(idempotency: &Idempotency, customer: &str) -> Result<Vec<Listed>, StoreError> {

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{Idempotency, store_timeout::with_store_timeout};
 use crate::{
-    StoreError,
     outcome::StoredOutcome,
     progress::Progress,
     record::{Phase, Record, RecordId},
+    store::StoreError,
 };
 
 /// The state of a key.
@@ -17,7 +17,7 @@ use crate::{
 /// ```
 /// use std::time::SystemTime;
 ///
-/// use idempotency::{Idempotency, StoreError, operators::KeyState, store::{ListRequest, ListedPhase}};
+/// use idempotency::{Idempotency, operators::KeyState, store::{ListRequest, ListedPhase, StoreError}};
 ///
 /// /// Counts the lost runs among the first thousand keys whose lease has expired.
 /// async fn lost(idempotency: &Idempotency) -> Result<usize, StoreError> {
@@ -123,7 +123,7 @@ impl Idempotency {
     /// completed run keeps none.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, store::Record};
+    /// use idempotency::{Idempotency, store::{Record, StoreError}};
     ///
     /// /// Whether the next attempt begins from the start.
     /// fn begins_anew(idempotency: &Idempotency, seen: &Record) -> Result<bool, StoreError> {
@@ -144,7 +144,7 @@ impl Idempotency {
     /// Reads the value that [`run`](Self::run) stored in this record, as JSON.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, operators::StoredResponse, store::Record};
+    /// use idempotency::{Idempotency, operators::StoredResponse, store::{Record, StoreError}};
     ///
     /// /// The receipt that every further call gets.
     /// fn receipt(idempotency: &Idempotency, seen: &Record) -> Result<Option<Vec<u8>>, StoreError> {

@@ -11,7 +11,7 @@ use metrics::{
 };
 
 use super::RequestOutcome;
-use crate::StoreError;
+use crate::store::StoreError;
 #[cfg(feature = "metrics")]
 use crate::store::StoreErrorKind;
 
@@ -102,11 +102,11 @@ pub(super) fn describe() {
         );
         counter!("idempotency_take_overs_total").increment(0);
         describe_counter!(
-            "idempotency_swept_records_total",
+            "idempotency_expired_records_total",
             Unit::Count,
-            "Expired records that were removed"
+            "Records that have expired and were removed by a sweep"
         );
-        counter!("idempotency_swept_records_total").increment(0);
+        counter!("idempotency_expired_records_total").increment(0);
         describe_gauge!(
             "idempotency_live_records",
             Unit::Count,
@@ -134,9 +134,9 @@ pub(super) fn take_over() {
     counter!("idempotency_take_overs_total").increment(1);
 }
 
-pub(super) fn swept(records: usize) {
+pub(super) fn expired(records: usize) {
     #[cfg(feature = "metrics")]
-    counter!("idempotency_swept_records_total").increment(records as u64);
+    counter!("idempotency_expired_records_total").increment(records as u64);
     #[cfg(not(feature = "metrics"))]
     let _ = records;
 }

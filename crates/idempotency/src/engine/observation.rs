@@ -11,7 +11,7 @@ use crate::store::RecordId;
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};
-/// use idempotency::Observation;
+/// use idempotency::http::Observation;
 ///
 /// async fn log(mut request: Request, next: Next) -> Response {
 ///     let seen = Observation::new();

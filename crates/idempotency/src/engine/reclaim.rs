@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::{Idempotency, active_runs::ActiveRuns, store_timeout::with_store_timeout};
 use crate::{
-    Fingerprint, OnLost, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, StoreErrorKind},
+    Fingerprint, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreError, StoreErrorKind},
 };
 
 /// How often a hold is renewed until a response leaves enough of the lease.

@@ -5,11 +5,10 @@ use serde::Serialize;
 
 use super::{Idempotency, store_timeout::with_store_timeout};
 use crate::{
-    StoreError,
     options::grace,
     outcome,
     record::Record,
-    store::{IfOwner, Resolution},
+    store::{IfOwner, Resolution, StoreError},
 };
 
 impl Idempotency {
@@ -72,7 +71,7 @@ impl Idempotency {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use idempotency::{Idempotency, StoreError, store::{IfOwner, Record, Resolution}};
+    /// use idempotency::{Idempotency, store::{IfOwner, Record, Resolution, StoreError}};
     ///
     /// /// The mail server's log says that the invoice was sent, so every further call gets its receipt.
     /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<IfOwner<()>, StoreError> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Idempotency, KeyChange, store_timeout::with_store_timeout};
 use crate::{
-    OnLost, StoreError,
+    OnLost,
     record::{Phase, Record, Token},
-    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution},
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, StoreError},
 };
 
 /// How long the operator holds the key if this process dies before the resolution.
@@ -17,7 +17,7 @@ impl Idempotency {
     /// or whose owner has recovered since the record was read, gives [`KeyChange::Held`].
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, operators::KeyChange, store::{ListRequest, ListedPhase, Resolution}};
+    /// use idempotency::{Idempotency, operators::KeyChange, store::{ListRequest, ListedPhase, Resolution, StoreError}};
     ///
     /// /// Frees the first hundred keys whose owner is lost, and returns how many there were.
     /// async fn free_lost(idempotency: &Idempotency) -> Result<usize, StoreError> {

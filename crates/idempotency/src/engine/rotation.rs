@@ -25,8 +25,8 @@ use super::{
     local_locks::LocalLocks, store_timeout::with_store_timeout, waiting::WaitingRoom,
 };
 use crate::{
-    OnLost, Rejection, RunMode,
-    options::EffectiveOptions,
+    OnLost, Rejection,
+    options::{EffectiveOptions, RunMode},
     store::{IfOwner, Subscription},
 };
 

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use futures_util::FutureExt;
 
 use super::metrics::StoreCall;
-use crate::{Store, StoreError};
+use crate::{Store, store::StoreError};
 
 /// How long one call of the store may take. After that the call counts as failed, and what it may have done is undone in
 /// the background.

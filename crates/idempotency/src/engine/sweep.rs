@@ -49,7 +49,7 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
             match with_store_timeout(&store, store.purge_expired(BATCH)).await {
                 Ok(0) => break true,
                 Ok(batch) => {
-                    metrics::swept(batch);
+                    metrics::expired(batch);
                     removed += batch;
                 }
                 Err(error) => {

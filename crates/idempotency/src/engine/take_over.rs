@@ -12,10 +12,10 @@ use super::{
     store_timeout::with_store_timeout,
 };
 use crate::{
-    Fingerprint, OnLost, Rejection, StoreError,
+    Fingerprint, OnLost, Rejection,
     progress::Progress,
     record::Phase,
-    store::{Claim, Hold, IfOwner},
+    store::{Claim, Hold, IfOwner, StoreError},
 };
 
 impl Idempotency {

@@ -64,12 +64,14 @@ impl Idempotency {
                 return Ok((hold, claimed));
             }
             tokio::select! {
+                // Not by chance, so that a simulation can be repeated.
+                biased;
+                () = self.0.active_runs.closed() => return Err(Rejection::ShuttingDown),
                 changed = timeout_at(deadline, subscription.changed()) => {
                     if changed.is_err() {
                         return Ok((hold, claimed));
                     }
                 }
-                () = self.0.active_runs.closed() => return Err(Rejection::ShuttingDown),
             }
         }
     }

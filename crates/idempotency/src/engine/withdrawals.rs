@@ -19,7 +19,7 @@ use super::{
     active_runs::RunGuard, claim::SentClaim, finish::is_worth_a_retry,
     store_timeout::with_store_timeout,
 };
-use crate::{OnLost, StoreError, log_text::Causes};
+use crate::{OnLost, log_text::Causes, random, store::StoreError};
 
 /// Claims without a run, which wait to be withdrawn.
 #[derive(Default)]
@@ -108,6 +108,12 @@ async fn withdraw_all(mut claims: Receiver<Pending>) {
             }
         };
         tokio::select! {
+            // Not by chance, so that a simulation can be repeated.
+            biased;
+            received = claims.recv(), if is_open && pending.len() < MAX_PENDING / 2 => match received {
+                Some(received) => pending.push_back(received),
+                None => is_open = false,
+            },
             Some((withdrawn, response)) = calls.next() => match response {
                 Ok(()) => {
                     at_once = (2 * at_once).min(MAX_AT_ONCE);
@@ -118,16 +124,11 @@ async fn withdraw_all(mut claims: Receiver<Pending>) {
                     at_once = 1;
                     if resumes_at.is_none() {
                         // Spread out, so that processes do not retry at the same moment.
-                        let jittered = pause.mul_f32(rand::random_range(0.5..1.0));
-                        resumes_at = Some(Instant::now() + jittered);
+                        resumes_at = Some(Instant::now() + random::jittered(pause));
                         pause = (2 * pause).min(MAX_PAUSE);
                     }
                 }
                 Err(error) => warn(&withdrawn.claim, &error),
-            },
-            received = claims.recv(), if is_open && pending.len() < MAX_PENDING / 2 => match received {
-                Some(received) => pending.push_back(received),
-                None => is_open = false,
             },
             () = resumed, if resumes_at.is_some() => {
                 resumes_at = None;

@@ -2,7 +2,7 @@
 
 use super::CommitError;
 #[cfg(feature = "sqlite")]
-use crate::SqliteStoreError;
+use crate::store::SqliteStoreError;
 
 /// A statement or the connection failed, so the transaction is dropped and none of it is committed.
 #[cfg(feature = "postgres")]

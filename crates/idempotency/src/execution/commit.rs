@@ -11,15 +11,17 @@ use std::{
 
 use super::{Execution, OutcomeKind, Protection};
 #[cfg(feature = "axum")]
-use crate::Ttl;
+use crate::options::Ttl;
 use crate::{
-    Idempotency, StoreError,
+    Idempotency,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
-    store::transaction::{
-        self, BeforeAlone, CommitFailure, Committed, NewOutcome, PendingRecord, encode_through,
+    store::{
+        IfOwner, StoreError, Transaction,
+        transaction::{
+            self, BeforeAlone, CommitFailure, Committed, NewOutcome, PendingRecord, encode_through,
+        },
     },
-    store::{IfOwner, Transaction},
 };
 
 /// Why [`Execution::commit`] or [`Execution::commit_value`] did not commit.

@@ -18,11 +18,9 @@ use tokio::sync::Notify;
 
 use super::{Execution, Protection, Shared, commit::CommitState};
 use crate::{
-    StoreError,
     engine::{DetachOnDrop, Persist, RunGuard},
     record::RecordId,
-    store::transaction::PendingRecord,
-    store::{IfOwner, StoreErrorKind},
+    store::{IfOwner, StoreError, StoreErrorKind, transaction::PendingRecord},
 };
 
 /// Why [`Execution::step`] failed.

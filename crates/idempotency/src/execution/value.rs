@@ -20,10 +20,7 @@ impl Execution {
     /// ```
     /// # #[cfg(feature = "sqlite")]
     /// # mod example {
-    /// use idempotency::{
-    ///     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, RunMode, Scope,
-    ///     SqliteDatabase,
-    /// };
+    /// use idempotency::{CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope, SqliteDatabase, options::RunMode};
     ///
     /// const OPTIONS: Options = Options::new().mode(RunMode::Transactional);
     ///

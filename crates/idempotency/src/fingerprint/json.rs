@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 128;
 /// A canonical form: two JSON texts have the same form exactly if they are the same value.
 ///
 /// ```
-/// use idempotency::canonical_json;
+/// use idempotency::fingerprint::canonical_json;
 ///
 /// let form = canonical_json(br#"{"amount": 12.50, "to": "Ann"}"#);
 /// assert_eq!(form, canonical_json(br#"{"to":"\u0041nn","amount":125e-1}"#));

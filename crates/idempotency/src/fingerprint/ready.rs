@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::{digest, members::without};
 
-/// A digest of what counts of a body if members of JSON at these paths do not: for a [`FingerprintFn`](crate::FingerprintFn) of your own.
+/// A digest of what counts of a body if members of JSON at these paths do not: for a [`FingerprintFn`](crate::options::FingerprintFn) of your own.
 ///
 /// ```
 /// use axum::http::request::Parts;
@@ -38,7 +38,7 @@ pub fn json_without(body: &[u8], members: &[&str]) -> Vec<u8> {
     .to_vec()
 }
 
-/// A [`FingerprintFn`](crate::FingerprintFn) for which nothing of the body counts.
+/// A [`FingerprintFn`](crate::options::FingerprintFn) for which nothing of the body counts.
 ///
 /// ```
 /// use idempotency::{fingerprint::ignore_body, idempotent};

@@ -17,7 +17,7 @@ impl HttpConfig {
     ///
     /// All such callers share one space of keys, so a client that sends another one's key and request gets the other one's
     /// response. A key of 16 random characters cannot be guessed, and two clients do not choose it by chance. A shorter one gets 400
-    /// [`key-malformed`](crate::problems#key-malformed), wherever the [key comes from](crate::KeyRequest). By default a key of any length is
+    /// [`key-malformed`](crate::problems#key-malformed), wherever the [key comes from](crate::key::KeyRequest). By default a key of any length is
     /// accepted.
     ///
     /// A retry with a short key whose first attempt ran before this was set gets 400 too, and not its stored response. So set it before clients

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     DEFAULT_LEASE, DEFAULT_TTL, FingerprintFn, Keep, OnDuplicate, Options, RunMode, ScopeFn, grace,
 };
-use crate::{OnLost, key_source::KeyFn};
+use crate::{OnLost, key::KeyFn};
 
 /// [`Options`] completed from the engine's defaults, and then from the library's.
 #[derive(Clone, Copy, Debug)]

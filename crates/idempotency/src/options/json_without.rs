@@ -1,6 +1,6 @@
 //! The macro `json_without!`, which makes a constant of a list of members.
 
-/// A [`FingerprintFn`](crate::FingerprintFn) for which the whole body counts, except for members of JSON that differ from one
+/// A [`FingerprintFn`](crate::options::FingerprintFn) for which the whole body counts, except for members of JSON that differ from one
 /// attempt to the next.
 ///
 /// ```
@@ -19,7 +19,7 @@
 /// dots themselves. A number is the index in an array, and `*` stands for every element or member: `items.*.sent_at`. A path that
 /// the body does not contain is ignored.
 ///
-/// A body that is JSON is compared by its [value](crate::canonical_json), whatever its media type says, and any other body,
+/// A body that is JSON is compared by its [value](crate::fingerprint::canonical_json), whatever its media type says, and any other body,
 /// including multipart, by its bytes.
 ///
 /// After the list changes, a retry whose body contains a member that was added to the list or removed from it counts as a
@@ -33,7 +33,7 @@ macro_rules! json_without {
     ($($member:expr),+ $(,)?) => {{
         const MEMBERS: &[&str] = &[$($member),+];
         const _: () = $crate::fingerprint::check_paths(MEMBERS);
-        const FINGERPRINT: $crate::FingerprintFn =
+        const FINGERPRINT: $crate::options::FingerprintFn =
             |_, body| $crate::fingerprint::json_without(body, MEMBERS);
         FINGERPRINT
     }};

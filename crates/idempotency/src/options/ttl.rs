@@ -9,7 +9,7 @@ use super::grace;
 /// use std::time::Duration;
 ///
 /// use axum::{Extension, http::StatusCode, response::IntoResponse};
-/// use idempotency::{Ttl, idempotent};
+/// use idempotency::{idempotent, options::Ttl};
 ///
 /// #[idempotent(ttl_seconds = 86400)]
 /// async fn order(book: String) -> impl IntoResponse {

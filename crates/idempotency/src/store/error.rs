@@ -135,7 +135,7 @@ impl StoreError {
     }
 
     /// The same error, for another call that failed with it.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn repeated(&self) -> Self {
         Self {
             kind: self.kind,

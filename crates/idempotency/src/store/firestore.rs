@@ -50,7 +50,7 @@ const NAME: &str = "firestore";
 /// ```no_run
 /// use idempotency::{FirestoreStore, Idempotency};
 ///
-/// # async fn example() -> Result<(), idempotency::FirestoreStoreError> {
+/// # async fn example() -> Result<(), idempotency::store::FirestoreStoreError> {
 /// let idempotency = Idempotency::new(FirestoreStore::connect("my-project").await?);
 /// # Ok(())
 /// # }

@@ -6,7 +6,6 @@ mod connections;
 mod ends;
 mod error;
 mod identity;
-mod lane;
 mod listener;
 mod live;
 mod looks;
@@ -33,14 +32,13 @@ pub use error::PostgresStoreError;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
-    Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
+    Store, StoreError, Subscription, Token, Verification, Wakeups, check_length, lane::Lane,
 };
 use crate::Fingerprint;
 use claims::{Claims, First};
 use completions::Completions;
 use connections::{Connections, Retry};
 use identity::Identity;
-use lane::Lane;
 use listener::Listener;
 use looks::Looks;
 use records::{MAX_OUTCOME, Next, fenced, microseconds};

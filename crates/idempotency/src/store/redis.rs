@@ -12,6 +12,7 @@ mod reply;
 mod script;
 mod server;
 mod slots;
+mod together;
 mod verify;
 
 use std::{fmt, time::SystemTime};
@@ -38,7 +39,7 @@ const NAME: &str = "redis";
 /// A store in Redis, shared by many processes: a claim is one round trip, and waiters are woken at once.
 ///
 /// ```no_run
-/// use idempotency::{Idempotency, RedisStoreError, RedisStore};
+/// use idempotency::{Idempotency, RedisStore, store::RedisStoreError};
 ///
 /// # async fn example() -> Result<(), RedisStoreError> {
 /// let store = RedisStore::connect("redis://:secret@keys.internal:6379/0").await?;
@@ -117,7 +118,7 @@ impl RedisStore {
     /// The store on the cluster to which these nodes belong; it discovers the other nodes.
     ///
     /// ```no_run
-    /// # async fn example() -> Result<(), idempotency::RedisStoreError> {
+    /// # async fn example() -> Result<(), idempotency::store::RedisStoreError> {
     /// use idempotency::RedisStore;
     ///
     /// let store = RedisStore::cluster(["redis://keys-1:6379", "redis://keys-2:6379"]).await?;

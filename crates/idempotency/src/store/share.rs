@@ -1,6 +1,6 @@
 //! How a store on this machine shares out its room, so that a scope that floods it leaves room for the others.
 
-use crate::{StoreError, record::ScopeId};
+use crate::{record::ScopeId, store::StoreError};
 
 /// What a record takes in addition to its outcome, rounded up: in memory the entry, its places in map and queue, and
 /// the allocator's overhead; in a file the row and its places in the indexes.

@@ -3,15 +3,22 @@ mod ends;
 mod error;
 mod file;
 mod guard;
+mod index;
 mod job;
 mod leaps;
+mod list;
 mod live;
+mod loading;
 mod millis;
+mod new_row;
+mod older;
 mod operators;
 mod own;
-mod record_filter;
+mod places;
 mod records;
 mod room;
+#[cfg(test)]
+mod rounds;
 mod row;
 mod saved;
 mod schema;
@@ -19,6 +26,7 @@ mod statements;
 mod threads;
 mod timeline;
 mod transaction;
+mod upgrade;
 mod verify;
 mod warn;
 mod writes;
@@ -31,7 +39,6 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::Connection;
 
 pub use database::SqliteDatabase;
 pub use error::SqliteStoreError;
@@ -42,7 +49,9 @@ use super::{
     ScopeId, Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
 };
 use crate::{Clock, Fingerprint};
-use record_filter::RecordFilter;
+use index::{File, Seen};
+use list::Recent;
+use places::Places;
 use records::Found;
 use room::{Changes, Room};
 use threads::Turn;
@@ -56,7 +65,7 @@ const NAME: &str = "sqlite";
 /// ```no_run
 /// use idempotency::{Idempotency, SqliteStore};
 ///
-/// # fn main() -> Result<(), idempotency::SqliteStoreError> {
+/// # fn main() -> Result<(), idempotency::store::SqliteStoreError> {
 /// let idempotency = Idempotency::new(SqliteStore::open("keys.db")?);
 /// # Ok(())
 /// # }
@@ -66,8 +75,9 @@ const NAME: &str = "sqlite";
 /// clients, use another store.
 ///
 /// Keys that arrive together are made durable together, so the disk limits the latency of a response, and hardly the
-/// number of responses. Replays are read by other threads and do not wait for writes. For a new key nothing is read,
-/// because two megabytes of memory tell which keys may be in the file.
+/// number of responses. Replays are read by other threads and do not wait for writes. For a new key nothing is read:
+/// up to 64 megabytes of memory tell which keys are in the file, or may be. While these are read from the file again, they
+/// take twice as much.
 ///
 /// # Limit
 ///
@@ -98,7 +108,7 @@ const NAME: &str = "sqlite";
 #[derive(Clone)]
 pub struct SqliteStore {
     database: SqliteDatabase,
-    known: RecordFilter,
+    places: Places,
     room: Room,
     limit: usize,
     timeline: Timeline,
@@ -132,13 +142,14 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// If a newer version of this library made the tables in the file, or the tables cannot be made.
+    /// If a newer version of this library made the tables in the file, an earlier one made them after the file was
+    /// opened, or the tables cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteStoreError> {
         schema::set_up(&database)?;
-        let (known, room, timeline) = database.in_file()?;
+        let (places, room, timeline) = database.in_file()?;
         Ok(Self {
             database,
-            known,
+            places,
             room,
             limit: LIMIT,
             timeline,
@@ -185,35 +196,30 @@ impl Store for SqliteStore {
         } = request;
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
-        // Most duplicates get their response here, without a turn of the writer.
-        if self.known.may_have(&id) {
-            let found = self
-                .database
-                .look_up(move |connection| records::find(connection, &id))
-                .await?;
-            let now = self.timeline.now();
-            match records::decide(found, &hold, &fingerprint, on_lost, &now) {
-                Found::Settled(claim) => return Ok(claim),
-                Found::Spent => return Err(StoreError::withdrawn()),
-                Found::Free { .. } => {}
-            }
-        } else {
+        match self.places.durable(&id) {
+            // Only the thread that writes knows.
+            None => {}
             // A flood takes no turn of the writer.
-            self.room.admit(&hold.scope, self.limit)?;
+            Some(none) if none.are_none() => self.room.admit(&hold.scope, self.limit)?,
+            // Most duplicates get their response here, without a turn of the writer.
+            Some(candidates) => {
+                let found = self.see(id, candidates).await?;
+                let now = self.timeline.now();
+                let found = match found {
+                    Seen::Found(found) => Some(*found),
+                    Seen::Nothing | Seen::Unclear => None,
+                };
+                match records::decide(found, &hold, &fingerprint, on_lost, &now) {
+                    Found::Settled(claim) => return Ok(claim),
+                    Found::Spent => return Err(StoreError::withdrawn()),
+                    Found::Free { .. } => {}
+                }
+            }
         }
-        self.known.add(&id);
         let (room, limit) = (self.room.clone(), self.limit);
-        let claim = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+        let claim = move |file: File<'_>, now: &Now, changes: &mut Changes| {
             let admit = || room.admit(&hold.scope, limit);
-            records::claim(
-                connection,
-                &hold,
-                &fingerprint,
-                on_lost,
-                admit,
-                now,
-                changes,
-            )
+            records::claim(file, &hold, &fingerprint, on_lost, admit, now, changes)
         };
         self.step(claim, |_| (), Turn::New).await?
     }
@@ -221,10 +227,8 @@ impl Store for SqliteStore {
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let (wakeups, id) = (self.wakeups.clone(), hold.id);
-        // The claim may be on its way to the writer, or may never have reached it.
-        self.known.add(&id);
-        let withdraw = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            ends::withdraw(connection, &hold, &fingerprint, now, changes)
+        let withdraw = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            ends::withdraw(file, &hold, &fingerprint, now, changes)
         };
         let wake = move |has_ended: &bool| {
             if *has_ended {
@@ -237,17 +241,16 @@ impl Store for SqliteStore {
 
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let hold = hold.clone();
-        let renew = move |connection: &Connection, now: &Now, _: &mut Changes| {
-            records::renew(connection, &hold, now)
-        };
+        let renew =
+            move |file: File<'_>, now: &Now, _: &mut Changes| records::renew(file, &hold, now);
         Ok(self.step(renew, |_| (), Turn::Due).await?)
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         check_length(&progress, MAX_OUTCOME)?;
         let hold = hold.clone();
-        let checkpoint = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            records::checkpoint(connection, &hold, &progress, now, changes)
+        let checkpoint = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            records::checkpoint(file, &hold, &progress, now, changes)
         };
         Ok(self.step(checkpoint, |_| (), Turn::Due).await?)
     }
@@ -256,8 +259,8 @@ impl Store for SqliteStore {
         check_length(&progress, MAX_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let suspend = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            ends::suspend(connection, &hold, &progress, now, changes)
+        let suspend = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            ends::suspend(file, &hold, &progress, now, changes)
         };
         Ok(self.step(suspend, wake, Turn::Due).await?)
     }
@@ -270,8 +273,8 @@ impl Store for SqliteStore {
         check_length(&outcome, MAX_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let complete = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            records::complete(connection, &hold, &outcome, now, changes)
+        let complete = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            records::complete(file, &hold, &outcome, now, changes)
         };
         Ok(self.step(complete, wake, Turn::Due).await?)
     }
@@ -279,21 +282,27 @@ impl Store for SqliteStore {
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let release = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            ends::release(connection, &hold, now, changes)
+        let release = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            ends::release(file, &hold, now, changes)
         };
         Ok(self.step(release, wake, Turn::Due).await?)
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let id = *id;
-        if !self.known.may_have(&id) {
-            return Ok(None);
-        }
-        let found = self
-            .database
-            .look_up(move |connection| records::find(connection, &id))
-            .await?;
+        let seen = match self.places.durable(&id) {
+            None => Seen::Unclear,
+            Some(none) if none.are_none() => Seen::Nothing,
+            Some(candidates) => self.see(id, candidates).await?,
+        };
+        let found = match seen {
+            Seen::Found(found) => Some(*found),
+            Seen::Nothing => None,
+            Seen::Unclear => {
+                let find = move |file: File<'_>, _: &Now, _: &mut Changes| file.find(&id);
+                self.step(find, |_| (), Turn::New).await?
+            }
+        };
         let now = self.timeline.now();
         let found = found.filter(|found| !found.is_expired(&now) && !found.is_free());
         Ok(found.map(|found| found.into_record(&now)))
@@ -302,18 +311,17 @@ impl Store for SqliteStore {
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
         let (now, mut rest) = (self.timeline.now(), request.clone());
         let mut listed = Vec::new();
-        while rest.limit > 0 {
+        let mut next = Some(Recent::begin(request));
+        while let Some(from) = next.filter(|_| rest.limit > 0) {
+            let recent = self.recent_from(from).await?;
             let asked = rest.clone();
             let page = self
                 .database
-                .look_up(move |connection| operators::list(connection, &asked, &now))
+                .look_up(move |connection| list::list(connection, &asked, recent, &now))
                 .await?;
             rest.limit -= page.listed.len();
             listed.extend(page.listed);
-            match page.goes_on_after {
-                None => break,
-                after => rest.after = after,
-            }
+            next = page.goes_on;
         }
         Ok(listed)
     }
@@ -331,8 +339,8 @@ impl Store for SqliteStore {
             check_length(outcome, MAX_OUTCOME)?;
         }
         let (id, seen) = (*id, *seen);
-        let resolve = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            operators::resolve(connection, &id, &seen, &resolution, now, changes)
+        let resolve = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+            operators::resolve(file, &id, &seen, &resolution, now, changes)
         };
         Ok(self.step(resolve, self.wake(id), Turn::Due).await?)
     }
@@ -341,8 +349,8 @@ impl Store for SqliteStore {
         let mut purged = 0;
         while purged < limit {
             let next = PURGED_AT_ONCE.min(limit - purged);
-            let purge = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-                records::purge_expired(connection, next, now, changes)
+            let purge = move |file: File<'_>, now: &Now, changes: &mut Changes| {
+                records::purge_expired(file, next, now, changes)
             };
             let removed = self.step(purge, |_| (), Turn::Due).await?;
             purged += removed;

@@ -22,10 +22,11 @@ use super::{
     saved_response,
 };
 use crate::{
-    Disposition, Execution, HttpConfig, Idempotency, Keep,
+    Disposition, Execution, HttpConfig, Idempotency,
     engine::{Persist, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
+    options::Keep,
     outcome,
     store::transaction::NewOutcome,
 };

@@ -22,12 +22,13 @@ use super::{
     saved_response,
 };
 use crate::{
-    Execution, HttpConfig, HttpRejection, Idempotency, Keep, Options,
+    Execution, HttpConfig, Idempotency, Options,
     engine::{
         Begun, ClaimedRun, Executed, Finished, NextAction, Replay, RequestOutcome, Tally, Waiting,
     },
     execution::OutcomeKind,
-    options::EffectiveOptions,
+    http_rejection::HttpRejection,
+    options::{EffectiveOptions, Keep},
 };
 
 /// The result of the call, a response or a panic, and what produced it.

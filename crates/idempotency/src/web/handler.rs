@@ -29,7 +29,7 @@ use super::{
     rebuild::{AsStored, Rebuilt, Replays},
     request::Methods,
 };
-use crate::{HttpConfig, Options, RunMode};
+use crate::{HttpConfig, Options, options::RunMode};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///

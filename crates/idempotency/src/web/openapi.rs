@@ -9,8 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{policy::is_final, problem::Problem, request::Methods};
 use crate::{
-    HttpConfig, HttpRejection, Idempotency, Keep, KeyError, KeySyntax, OnDuplicate, OnLost,
-    Options, StoreError, key_source::places_of, options::EffectiveOptions,
+    HttpConfig, Idempotency, OnDuplicate, OnLost, Options,
+    http_rejection::HttpRejection,
+    key::{KeyError, KeySyntax, places_of},
+    options::{EffectiveOptions, Keep},
+    store::StoreError,
 };
 use key_parameter::add_key;
 
@@ -49,7 +52,7 @@ impl Idempotency {
     /// assert!(created["headers"]["Idempotent-Replayed"].is_object());
     /// let refused = &operation["responses"]["409"];
     /// assert!(refused["content"]["application/problem+json"].is_object());
-    /// # Ok::<(), idempotency::UnknownOperation>(())
+    /// # Ok::<(), idempotency::http::UnknownOperation>(())
     /// ```
     ///
     /// That is the parameter with the key, in the field from which it comes, or none for a [key](Options::key) in the body; the header fields of a replay, for each 2xx and 3xx that is stored; the

@@ -5,7 +5,9 @@ use http::{HeaderMap, request::Parts};
 
 use super::{complete::Complete, problem::Problem};
 use crate::{
-    HttpConfig, Idempotency, IdempotencyKey, KeyFn, KeyRequest, key_source::Kind, log_text::Causes,
+    HttpConfig, Idempotency, IdempotencyKey,
+    key::{KeyFn, KeyRequest, Kind},
+    log_text::Causes,
     options::EffectiveOptions,
 };
 

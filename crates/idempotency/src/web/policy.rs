@@ -6,7 +6,7 @@ use http::{
     header::{ACCEPT_ENCODING, RETRY_AFTER},
 };
 
-use crate::{Disposition, Keep};
+use crate::{Disposition, options::Keep};
 
 /// What produced a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,11 @@ use http::HeaderValue;
 
 use super::request::NO_SCOPE;
 use crate::{
-    KeyError, KeyRejection, Rejection, StoreError, engine::RequestOutcome, key_source::Places,
-    log_text::Causes, store::StoreErrorKind,
+    Rejection,
+    engine::RequestOutcome,
+    key::{KeyError, KeyRejection, Places},
+    log_text::Causes,
+    store::{StoreError, StoreErrorKind},
 };
 
 /// Why the handler did not respond to a request.

@@ -19,7 +19,10 @@ use super::{
     replay_with::StoredValue,
     saved_response,
 };
-use crate::{HttpConfig, HttpRejection, Keep, engine::Replay, outcome::StoredOutcome};
+use crate::{
+    HttpConfig, engine::Replay, http_rejection::HttpRejection, options::Keep,
+    outcome::StoredOutcome,
+};
 
 /// A retry gets the stored response.
 #[derive(Clone, Copy, Debug)]

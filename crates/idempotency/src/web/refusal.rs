@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, header};
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::{Disposition, HttpConfig, HttpRejection};
+use crate::{Disposition, HttpConfig, http_rejection::HttpRejection};
 
 /// RFC 9457. Nothing in it repeats the key, the payload or the fingerprint.
 #[derive(Serialize)]

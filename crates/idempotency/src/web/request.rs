@@ -13,8 +13,12 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, Rejection, canonical_json,
-    engine::Origin, fingerprint::form_parts, log_text::Causes, options::EffectiveOptions,
+    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, Rejection,
+    engine::Origin,
+    fingerprint::{canonical_json, form_parts},
+    key::KeyError,
+    log_text::Causes,
+    options::EffectiveOptions,
     store::Labels,
 };
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{replay_with, saved_response};
 use crate::{
-    Idempotency, StoreError, engine::read_stored, operators::StoredResponse, record::Record,
+    Idempotency, engine::read_stored, operators::StoredResponse, record::Record, store::StoreError,
 };
 
 impl Idempotency {
@@ -50,7 +50,7 @@ impl Idempotency {
     /// to one exchange, such as `Date` and `Idempotent-Replayed`, is not stored, and is not in it.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, operators::StoredResponse, store::Record};
+    /// use idempotency::{Idempotency, operators::StoredResponse, store::{Record, StoreError}};
     ///
     /// /// What the support desk reads.
     /// fn describe(idempotency: &Idempotency, seen: &Record) -> Result<String, StoreError> {

@@ -21,7 +21,11 @@ use tokio::{
 
 use super::{problem::Problem, replay_with};
 use crate::{
-    HttpConfig, StoreError, engine::Replay, execution::OutcomeKind, outcome, outcome::StoredOutcome,
+    HttpConfig,
+    engine::Replay,
+    execution::OutcomeKind,
+    outcome::{self, StoredOutcome},
+    store::StoreError,
 };
 
 /// How long a body is waited for. A body that takes longer may be endless, and is streamed to its first client.

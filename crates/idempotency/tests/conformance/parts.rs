@@ -9,12 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, Store, StoreError,
+    Clock, Fingerprint, Store,
     conformance::TestStore,
     conformance_tests,
     store::{
         Change, Claim, ClaimRequest, Entry, Hold, IfOwner, Labels, ListRequest, Listed, OnLost,
-        Polling, Record, RecordId, Resolution, Subscription, Token, Transition, Wakeups,
+        Polling, Record, RecordId, Resolution, StoreError, Subscription, Token, Transition,
+        Wakeups,
     },
 };
 

@@ -9,9 +9,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, MemoryStore, Store, StoreError, conformance,
+    Fingerprint, MemoryStore, Store, conformance,
     store::{
-        Claim, ClaimRequest, Hold, IfOwner, Phase, Polling, Record, RecordId, Subscription, Wakeups,
+        Claim, ClaimRequest, Hold, IfOwner, Phase, Polling, Record, RecordId, StoreError,
+        Subscription, Wakeups,
     },
 };
 

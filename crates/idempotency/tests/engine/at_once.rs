@@ -9,8 +9,8 @@ use std::{
 };
 
 use idempotency::{
-    Clock, Idempotency, MemoryStore, Rejection, Run, RunError, Store, StoreError,
-    store::{Claim, ClaimRequest},
+    Clock, Idempotency, MemoryStore, Rejection, Run, RunError, Store,
+    store::{Claim, ClaimRequest, StoreError},
 };
 
 use crate::{

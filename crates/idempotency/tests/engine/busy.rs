@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Clock, Idempotency, Rejection, Run, RunError, RunMode, Scope};
+use idempotency::{Clock, Idempotency, Rejection, Run, RunError, Scope, options::RunMode};
 
 use crate::{
     Failed, RunResult, asked, begun, key,

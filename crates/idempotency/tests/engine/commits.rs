@@ -7,7 +7,7 @@ use std::{
 
 use idempotency::{
     Clock, CommitError, Execution, Idempotency, OnDuplicate, Options, Rejection, Run, RunError,
-    RunMode, Scope, SqliteDatabase, SqliteStore, Store, store::Transaction,
+    Scope, SqliteDatabase, SqliteStore, Store, options::RunMode, store::Transaction,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use idempotency::{
     Clock, Idempotency, Label, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope,
-    Store, StoreError,
+    Store,
     operators::{Confirmation, KeyChange, KeyState, StoredResponse},
-    store::{ClaimRequest, Hold, Record, RecordId, Resolution, Token},
+    store::{ClaimRequest, Hold, Record, RecordId, Resolution, StoreError, Token},
 };
 
 use crate::{

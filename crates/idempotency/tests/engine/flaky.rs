@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, MemoryStore, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId},
+    Clock, Fingerprint, MemoryStore, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId, StoreError},
 };
 use parking_lot::Mutex;
 

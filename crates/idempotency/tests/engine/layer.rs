@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, RunMode};
+use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, options::RunMode};
 use tower::{Layer, Service, ServiceExt};
 
 /// Responds with its run's number and the request's body. A clone must be polled until it is ready.

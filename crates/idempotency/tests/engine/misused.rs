@@ -3,8 +3,8 @@
 use axum::{Extension, Router, body::Body, response::Response, routing::post};
 use http::{Request, StatusCode};
 use idempotency::{
-    CommitError, Execution, Idempotency, MemoryStore, Options, Run, RunError, RunMode,
-    SqliteDatabase, SqliteStore, idempotent, store::Transaction,
+    CommitError, Execution, Idempotency, MemoryStore, Options, Run, RunError, SqliteDatabase,
+    SqliteStore, idempotent, options::RunMode, store::Transaction,
 };
 use tempfile::TempDir;
 use tower::ServiceExt;

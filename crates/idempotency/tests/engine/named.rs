@@ -1,7 +1,8 @@
 //! Errors name the store that has failed.
 
 use idempotency::{
-    Idempotency, MemoryStore, Rejection, RunError, StoreError, store::StoreErrorKind,
+    Idempotency, MemoryStore, Rejection, RunError,
+    store::{StoreError, StoreErrorKind},
 };
 
 use crate::charge;

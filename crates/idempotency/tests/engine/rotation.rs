@@ -10,7 +10,7 @@ use std::{
 
 use idempotency::{
     Clock, Idempotency, IdempotencyBuilder, Label, MemoryStore, Options, Rejection, Run, RunError,
-    RunMode, Scope, Store, operators::KeyState, store::ListRequest,
+    Scope, Store, operators::KeyState, options::RunMode, store::ListRequest,
 };
 use tokio::{sync::Barrier, task::JoinSet};
 

@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use idempotency::{
     Clock, Fingerprint, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Rejection, Run,
-    RunError, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, ListRequest, Phase, Record, RecordId, Token},
+    RunError, Store,
+    store::{Claim, ClaimRequest, Hold, ListRequest, Phase, Record, RecordId, StoreError, Token},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 

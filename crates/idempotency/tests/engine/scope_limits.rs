@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use idempotency::{
     Clock, Idempotency, IdempotencyBuilder, MemoryStore, Options, Rejection, Run, RunError, Scope,
-    Store, StoreError,
-    store::{Claim, ClaimRequest, ListRequest},
+    Store,
+    store::{Claim, ClaimRequest, ListRequest, StoreError},
 };
 use tokio::{
     sync::oneshot,

@@ -124,7 +124,7 @@ mod http {
 
     use axum::body::Body;
     use http::{Request, Response, StatusCode};
-    use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, RunMode};
+    use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, options::RunMode};
     use tokio::sync::watch;
     use tower::{Layer, ServiceExt};
 

@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use idempotency::{
-    Clock, MemoryStore, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner},
+    Clock, MemoryStore, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreError},
 };
 use tokio::sync::watch;
 

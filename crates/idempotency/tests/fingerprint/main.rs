@@ -4,7 +4,7 @@ mod model;
 mod oracle;
 mod properties;
 
-use idempotency::{Fingerprint, canonical_json};
+use idempotency::{Fingerprint, fingerprint::canonical_json};
 
 #[track_caller]
 fn assert_same(one: &str, other: &str) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use idempotency::canonical_json;
+use idempotency::fingerprint::canonical_json;
 use proptest::{
     prelude::*,
     sample::{self, Index},

@@ -2,7 +2,10 @@
 
 mod properties;
 
-use idempotency::{IdempotencyKey, KeyError, KeySyntax};
+use idempotency::{
+    IdempotencyKey,
+    key::{KeyError, KeySyntax},
+};
 
 const UUID: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 

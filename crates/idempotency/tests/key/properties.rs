@@ -1,6 +1,6 @@
 //! Properties of every field value, compared with another parser of RFC 9651.
 
-use idempotency::{IdempotencyKey, KeyError};
+use idempotency::{IdempotencyKey, key::KeyError};
 use proptest::prelude::*;
 
 use crate::{read, read_strictly};

@@ -10,8 +10,8 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::{
-    Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, Observation,
-    Options, ReplayWith, StepError, idempotent, operators::KeyChange, store::ListRequest,
+    Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, Options,
+    ReplayWith, StepError, http::Observation, idempotent, operators::KeyChange, store::ListRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
     Clock, Fingerprint, Idempotency, IdempotencyKey, MemoryStore, OnLost, Options, Run, RunError,
-    Scope, Store, StoreError,
-    store::{Claim, ClaimRequest, Hold, IfOwner},
+    Scope, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreError},
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -202,7 +202,7 @@ async fn lost_owners_take_overs_renewals_and_swept_records_are_counted() {
     tokio::time::sleep(Duration::from_secs(3601)).await;
     let counted = recorded.next();
     assert_eq!(
-        counted["idempotency_swept_records_total"], 1.0,
+        counted["idempotency_expired_records_total"], 1.0,
         "{counted:?}"
     );
 }

@@ -303,13 +303,16 @@ async fn a_file_of_the_first_release_is_taken_as_it_is() {
     let mut machine = Machine::new();
     machine.complete(1).await;
     machine.store = None;
-    let connection = Connection::open(machine.folder.file()).expect("a connection");
-    let older = connection.execute_batch(
-        "drop table idempotency_clock; alter table idempotency_records drop column spent; \
-         alter table idempotency_records drop column scope; alter table idempotency_records drop column created_at; \
-         alter table idempotency_records drop column completed_at; alter table idempotency_records drop column route; \
-         alter table idempotency_records drop column label;",
-    );
+    let later = [
+        "spent",
+        "scope",
+        "created_at",
+        "completed_at",
+        "route",
+        "label",
+    ];
+    let connection = earlier_file(&machine.folder.file(), &later);
+    let older = connection.execute_batch("drop table idempotency_clock");
     older.expect("a file of the first release");
     drop(connection);
     machine.restart();

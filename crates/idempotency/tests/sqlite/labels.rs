@@ -38,12 +38,8 @@ async fn a_file_of_the_version_before_has_records_without_times_and_labels() {
         let done = store.complete(&ended, Bytes::from_static(b"booked")).await;
         assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     }
-    let connection = Connection::open(folder.file()).expect("a connection");
-    for column in ["created_at", "completed_at", "route", "label"] {
-        let older = format!("alter table idempotency_records drop column {column}");
-        connection.execute_batch(&older).expect("an older file");
-    }
-    drop(connection);
+    let later = ["created_at", "completed_at", "route", "label"];
+    drop(earlier_file(&folder.file(), &later));
 
     let store = SqliteStore::open(folder.file()).expect("a store");
     for key in [1, 2] {

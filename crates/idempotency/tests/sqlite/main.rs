@@ -12,10 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, OnLost, SqliteDatabase, SqliteStore, SqliteStoreError, Store, StoreError,
+    Clock, Fingerprint, OnLost, SqliteDatabase, SqliteStore, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, RecordId, Resolution,
-        StoreErrorKind, Token,
+        SqliteStoreError, StoreError, StoreErrorKind, Token,
     },
 };
 use rusqlite::Connection;
@@ -32,11 +32,14 @@ mod opening;
 mod outages;
 #[cfg(unix)]
 mod owners;
+mod places;
 mod records;
 mod shares;
 mod spent;
 mod transactional;
+mod upgrades;
 mod verified;
+mod version_1;
 
 /// A folder that is removed when this is dropped, with the path of a file in it.
 struct Folder(TempDir);
@@ -62,6 +65,20 @@ fn hold(key: u8) -> Hold {
     Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
 }
 
+/// Makes the file one of version 1 as the guide says, and takes away columns that came later.
+fn earlier_file(path: &Path, later: &[&str]) -> Connection {
+    let connection = Connection::open(path).expect("a connection");
+    let guide = include_str!("../../src/docs/operators.md");
+    let (_, back) = guide.split_once("```sql\n").expect("statements");
+    let (back, _) = back.split_once("```").expect("statements");
+    connection.execute_batch(back).expect("an earlier file");
+    for column in later {
+        let older = format!("alter table idempotency_records drop column {column}");
+        connection.execute_batch(&older).expect("an older file");
+    }
+    connection
+}
+
 fn asked() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
@@ -76,6 +93,16 @@ async fn claim(store: &SqliteStore, hold: &Hold, asked: &Fingerprint) -> Result<
 /// A claim that is won as this attempt, without progress from an earlier run.
 fn won(attempt: u32) -> Claim {
     Claim::won(attempt, Bytes::new())
+}
+
+async fn complete(store: &SqliteStore, hold: &Hold) {
+    assert_eq!(claim(store, hold, &asked()).await.ok(), Some(won(1)));
+    let done = store.complete(hold, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+}
+
+async fn replays(store: &SqliteStore, key: u8) -> bool {
+    matches!(claim(store, &hold(key), &asked()).await, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
 }
 
 /// A database with a table of the application.

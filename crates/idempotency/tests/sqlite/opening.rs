@@ -156,7 +156,7 @@ fn what_cannot_be_opened_is_refused_with_its_cause() {
 async fn tables_of_a_newer_version_are_refused() {
     let folder = Folder::new();
     drop(SqliteStore::open(folder.file()).expect("a store"));
-    let newer = "update idempotency_schema set version = 2";
+    let newer = "update idempotency_schema set version = 3";
     let connection = Connection::open(folder.file()).expect("a connection");
     assert_eq!(connection.execute(newer, ()), Ok(1));
     drop(connection);
@@ -164,7 +164,7 @@ async fn tables_of_a_newer_version_are_refused() {
     assert!(
         matches!(
             refused,
-            SqliteStoreError::NewerSchema { found: 2, known: 1 }
+            SqliteStoreError::NewerSchema { found: 3, known: 2 }
         ),
         "{refused:?}"
     );

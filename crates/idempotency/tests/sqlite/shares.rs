@@ -182,10 +182,7 @@ async fn flood_freely(store: &SqliteStore, scope: ScopeId) -> usize {
 async fn records_of_an_earlier_version_count_for_the_limit() {
     let folder = Folder::new();
     fill(&folder, 200, 0);
-    let connection = Connection::open(folder.file()).expect("a connection");
-    let older = "alter table idempotency_records drop column scope";
-    connection.execute_batch(older).expect("an older file");
-    drop(connection);
+    drop(earlier_file(&folder.file(), &["scope"]));
     // 200 records of 500 bytes take all the room.
     let store = limited(&folder);
     let kind = loop {

@@ -162,3 +162,84 @@ async fn a_commit_without_a_record_is_not_said_to_happen_once() {
     assert!(detail.contains("may run it again"), "{detail}");
     assert!(!detail.contains("exactly once"), "{detail}");
 }
+
+/// The work changes what the store has written, which no work should do.
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn displace(
+    Extension(database): Extension<SqliteDatabase>,
+    execution: Execution,
+) -> Result<Response, CommitError> {
+    let work = database.transaction(|connection| {
+        connection.execute("insert into bookings default values", ())?;
+        connection.execute("update idempotency_records set id = randomblob(32)", ())
+    });
+    execution.commit(work, StatusCode::CREATED).await
+}
+
+/// While the secret is changed, such a run holds its key, so its record is there before its work.
+// proves: rows-and-key-commit-together
+#[tokio::test]
+async fn an_outcome_is_not_written_into_the_record_of_another_id() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
+    let database = store.database().clone();
+    let create = "create table bookings (id integer primary key)";
+    let created = database.write(move |connection| connection.execute_batch(create));
+    created.await.expect("a table");
+    let idempotency = Idempotency::builder(store)
+        .with_secret(&[1; 32])
+        .with_previous_secret(&[2; 32])
+        .build();
+    let app = Router::new()
+        .route("/", post(displace))
+        .layer(Extension(database.clone()))
+        .layer(Extension(idempotency));
+    let request = Request::post("/").header("idempotency-key", "k");
+    let request = request.body(Body::empty()).expect("a request");
+    let refused = app.oneshot(request).await.expect("a response");
+    assert!(refused.status().is_server_error(), "{refused:?}");
+    let count = "select count(*) from bookings";
+    let booked = database.read(move |connection| connection.query_row(count, (), |row| row.get(0)));
+    assert_eq!(booked.await.ok(), Some(0));
+}
+
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn add_a_record(
+    Extension(database): Extension<SqliteDatabase>,
+    execution: Execution,
+) -> Result<Response, CommitError> {
+    let work = database.transaction(|connection| {
+        connection.execute("insert into bookings default values", ())?;
+        let add = "
+            insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase)
+            values (randomblob(32), x'', x'', 1, 1, 1)
+        ";
+        connection.execute(add, ())
+    });
+    execution.commit(work, StatusCode::CREATED).await
+}
+
+/// SQLite gives the work's row the place that the key's record would have had.
+// proves: rows-and-key-commit-together
+#[tokio::test]
+async fn work_that_adds_a_record_is_committed_with_its_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
+    let database = store.database().clone();
+    let create = "create table bookings (id integer primary key)";
+    let created = database.write(move |connection| connection.execute_batch(create));
+    created.await.expect("a table");
+    let app = Router::new()
+        .route("/", post(add_a_record))
+        .layer(Extension(database.clone()))
+        .layer(Extension(Idempotency::new(store)));
+    for key in ["one", "other", "one", "other"] {
+        let request = Request::post("/").header("idempotency-key", key);
+        let request = request.body(Body::empty()).expect("a request");
+        let response = app.clone().oneshot(request).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::CREATED, "{response:?}");
+    }
+    let count = "select count(*) from bookings";
+    let booked = database.read(move |connection| connection.query_row(count, (), |row| row.get(0)));
+    assert_eq!(booked.await.ok(), Some(2));
+}

@@ -5,10 +5,10 @@ use std::{fmt, ops::Deref, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Store, StoreError,
+    Fingerprint, Store,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
-        ScopeId, Subscription, Token,
+        ScopeId, StoreError, Subscription, Token,
     },
 };
 

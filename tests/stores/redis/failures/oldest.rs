@@ -1,6 +1,9 @@
 //! The oldest supported version, which wraps the errors of commands in scripts into its own messages.
 
-use idempotency::{RedisStore, RedisStoreError, Store, store::StoreErrorKind};
+use idempotency::{
+    RedisStore, Store,
+    store::{RedisStoreError, StoreErrorKind},
+};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};

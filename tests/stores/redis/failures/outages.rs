@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use idempotency::{
-    RedisStore, RedisStoreError, Store,
-    store::{Claim, IfOwner, ListRequest, Resolution, StoreErrorKind},
+    RedisStore, Store,
+    store::{Claim, IfOwner, ListRequest, RedisStoreError, Resolution, StoreErrorKind},
 };
 use tests::servers::redis::RedisServer;
 

@@ -46,6 +46,11 @@ pub struct KeyStore {
     #[arg(long, value_name = "URL", value_parser = Secretive::<ServiceUrl>::new())]
     pub service: Option<ServiceUrl>,
 
+    /// Sends the token and the keys to a service on another machine in clear text, where everyone on the way can read them. Without
+    /// this --service takes only an address of this machine, such as the end of a tunnel (ssh -L).
+    #[arg(long, requires = "service")]
+    pub clear_text: bool,
+
     /// The file with the token for --service. Without it the token is taken from the environment variable CORE_API_TOKEN.
     #[arg(long, value_name = "FILE", requires = "service")]
     pub token_file: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! Connections to a PostgreSQL server.
 
-use idempotency::{PostgresStore, PostgresStoreError};
+use idempotency::{PostgresStore, store::PostgresStoreError};
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},

@@ -24,7 +24,12 @@ use super::document::{
     COMPLETED, CREATED_AT, EXPIRES_AT, IN_FLIGHT, LABEL, OUTCOME, ROUTE, SPENT, VERSION, WITHDRAWN,
     after, timestamp, value,
 };
-use crate::{Fingerprint, labels::Labels, record::Token, store::Hold, store::spent::SpentTokens};
+use crate::{
+    Fingerprint,
+    labels::Labels,
+    record::Token,
+    store::{Hold, spent::SpentTokens},
+};
 
 /// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is computed from this process's estimate of
 /// the server's time, which is late, and a document must not be deleted before its record expires.

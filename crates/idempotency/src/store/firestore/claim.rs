@@ -8,10 +8,9 @@ use super::{
     step::{Look, Next},
 };
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     record::Phase,
-    store::spent::SpentTokens,
-    store::{Claim, Hold},
+    store::{Claim, Hold, StoreError, spent::SpentTokens},
 };
 
 impl FirestoreStore {

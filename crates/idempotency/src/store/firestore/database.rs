@@ -7,7 +7,7 @@ use super::{FirestoreStoreError, FirestoreTransaction, client::Client};
 /// ```no_run
 /// use idempotency::{FirestoreDatabase, FirestoreStore, Idempotency};
 ///
-/// # async fn example() -> Result<(), idempotency::FirestoreStoreError> {
+/// # async fn example() -> Result<(), idempotency::store::FirestoreStoreError> {
 /// let database = FirestoreDatabase::connect("my-project").await?;
 /// let idempotency = Idempotency::new(FirestoreStore::new(database.clone()));
 /// // Pass `database` to the handlers, which commit their documents with their keys.

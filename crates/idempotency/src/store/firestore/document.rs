@@ -12,10 +12,10 @@ use gcloud_sdk::{
 };
 
 use crate::{
-    Fingerprint, StoreError,
+    Fingerprint,
     labels::Labels,
     record::{Phase, Record, RecordId, Token},
-    store::spent::SpentTokens,
+    store::{StoreError, spent::SpentTokens},
 };
 
 /// The collection of the records. The id of a document is its record's id in hexadecimal digits.

@@ -10,9 +10,10 @@ use super::{
     unavailable,
 };
 use crate::{
-    StoreError,
     record::{RecordId, Token},
-    store::{IfOwner, ListRequest, Listed, SPENT_FOR, check_length, spent::SpentTokens},
+    store::{
+        IfOwner, ListRequest, Listed, SPENT_FOR, StoreError, check_length, spent::SpentTokens,
+    },
 };
 
 impl FirestoreStore {

@@ -12,9 +12,8 @@ use super::{
     step::{Look, Next},
 };
 use crate::{
-    StoreError,
     record::{RecordId, Token},
-    store::{Hold, IfOwner, check_length, spent::SpentTokens},
+    store::{Hold, IfOwner, StoreError, check_length, spent::SpentTokens},
 };
 
 impl FirestoreStore {

@@ -12,7 +12,10 @@ use super::{
     document::{self, Found},
     record_cache::CachedRecord,
 };
-use crate::{StoreError, record::RecordId, store::Hold};
+use crate::{
+    record::RecordId,
+    store::{Hold, StoreError},
+};
 
 /// What was read, for a verb to decide on.
 pub(super) struct Look {

@@ -11,9 +11,11 @@ use super::{
     shard::{Shard, Slot},
 };
 use crate::{
-    StoreError,
     record::ScopeId,
-    store::share::{BYTES_PER_RECORD, admit},
+    store::{
+        StoreError,
+        share::{BYTES_PER_RECORD, admit},
+    },
 };
 
 impl MemoryStore {

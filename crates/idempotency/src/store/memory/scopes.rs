@@ -10,7 +10,10 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::{StoreError, record::ScopeId, store::keyed_hash::KeyedHash};
+use crate::{
+    record::ScopeId,
+    store::{StoreError, keyed_hash::KeyedHash},
+};
 
 /// The scopes that have records, in parts, so that callers of different scopes seldom contend for a lock.
 pub(super) struct Scopes([RwLock<Counts>; PARTS]);

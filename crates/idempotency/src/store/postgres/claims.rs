@@ -8,16 +8,18 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Apart, Attempt, Connections},
+    connections::{Apart, Attempt, Connections, TURNS},
     error::store_error,
-    lane::{MAX_TOGETHER_BYTES, Sent, Together},
     records::{Found, MAX_TOGETHER_OUTCOME, by_id, microseconds, rows},
     statements,
 };
 use crate::{
     Fingerprint,
     record::RecordId,
-    store::{Hold, StoreError},
+    store::{
+        Hold, StoreError,
+        lane::{Attempt as _, MAX_TOGETHER_BYTES, Sent, Together},
+    },
 };
 
 /// [`statements::CLAIM`] for many keys. It waits for another session's uncommitted record only for a moment, because the
@@ -131,19 +133,17 @@ impl Claims {
 }
 
 impl Together for Claims {
+    const TURNS: usize = TURNS;
+
     type Step = ClaimStep;
     type Done = First;
+    type Attempt = Attempt;
 
     fn bytes(_: &ClaimStep) -> usize {
         0
     }
 
-    async fn send(
-        &self,
-        steps: &[ClaimStep],
-        deadline: Instant,
-        patience: Duration,
-    ) -> Sent<First> {
+    async fn send(&self, steps: &[ClaimStep], deadline: Instant, patience: Duration) -> Sent<Self> {
         let holds = || steps.iter().map(|step| &step.hold);
         let fingerprints = steps.iter().map(|step| step.fingerprint.as_bytes());
         let statement = query(CLAIM_TOGETHER)

@@ -11,15 +11,17 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry, TURNS},
     error::store_error,
-    lane::{Sent, Together},
     records::{MAX_TOGETHER_OUTCOME, by_id, microseconds, time},
     statements,
 };
 use crate::{
     record::{RecordId, Token},
-    store::{Hold, IfOwner, StoreError, Wakeups},
+    store::{
+        Hold, IfOwner, StoreError, Wakeups,
+        lane::{Attempt as _, Sent, Together},
+    },
 };
 
 /// [`statements::COMPLETE`] for many keys. Each row is completed if it is its owner's, as there. It leaves out what another
@@ -75,19 +77,17 @@ impl Completions {
 }
 
 impl Together for Completions {
+    const TURNS: usize = TURNS;
+
     type Step = Completion;
     type Done = IfOwner<SystemTime>;
+    type Attempt = Attempt;
 
     fn bytes(step: &Completion) -> usize {
         step.outcome.len()
     }
 
-    async fn send(
-        &self,
-        steps: &[Completion],
-        deadline: Instant,
-        _: Duration,
-    ) -> Sent<IfOwner<SystemTime>> {
+    async fn send(&self, steps: &[Completion], deadline: Instant, _: Duration) -> Sent<Self> {
         // Of one key, only the first: a statement can change a row once.
         let is_first = |(index, step): &(usize, &Completion)| {
             !steps[..*index].iter().any(|other| other.id == step.id)

@@ -18,7 +18,13 @@ use super::{
     error::{Failure, is_undone, store_error},
     route::Route,
 };
-use crate::{StoreError, log_text::Causes};
+use crate::{
+    log_text::Causes,
+    store::{
+        StoreError,
+        lane::{self, Attempt as _},
+    },
+};
 
 /// A statement with its values. It takes a connection only while it runs, so a waiting duplicate does not hold one.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -80,6 +86,9 @@ const SET_LIMIT: &str = "set lock_timeout = '3s'";
 
 /// For one transaction, because a pooler's server process runs another client's transaction next.
 const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
+
+/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other.
+pub(super) const TURNS: usize = 2;
 
 /// How long a server has to be silent for before its other connections are suspected too.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
@@ -326,9 +335,10 @@ impl Connections {
     }
 }
 
-impl Attempt {
-    /// Nothing has been sent.
-    pub(super) fn first() -> Self {
+impl lane::Attempt for Attempt {
+    type Apart = Apart;
+
+    fn first() -> Self {
         Self {
             deadline: Instant::now() + STATEMENT_TIMEOUT,
             was_sent: false,
@@ -336,14 +346,13 @@ impl Attempt {
         }
     }
 
-    pub(super) const fn deadline(&self) -> Instant {
+    fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// The same, after it was sent together with others.
-    pub(super) fn together(mut self, failed: Apart) -> Result<Self, StoreError> {
+    fn together(mut self, apart: Apart) -> Result<Self, StoreError> {
         self.was_sent = true;
-        match failed {
+        match apart {
             Apart::Undone | Apart::Locked => {}
             Apart::Lost(reason) => {
                 self.lost = Some(sqlx::Error::Protocol(reason));
@@ -352,11 +361,22 @@ impl Attempt {
         }
         Ok(self)
     }
+
+    fn silence() -> StoreError {
+        silence()
+    }
 }
 
-impl Apart {
-    /// The same, for one of several.
-    pub(super) fn for_one(&self) -> Self {
+impl lane::Apart for Apart {
+    fn undone() -> Self {
+        Self::Undone
+    }
+
+    fn lost(reason: String) -> Self {
+        Self::Lost(reason)
+    }
+
+    fn for_one(&self) -> Self {
         match self {
             Self::Undone => Self::Undone,
             Self::Locked => Self::Locked,
@@ -367,7 +387,7 @@ impl Apart {
 }
 
 /// The server has not responded in time.
-pub(super) fn silence() -> StoreError {
+fn silence() -> StoreError {
     StoreError::unavailable(within("no response", STATEMENT_TIMEOUT)).with_store(NAME)
 }
 

@@ -3,7 +3,7 @@ use std::{error::Error, fmt};
 use sqlx::error::DatabaseError;
 
 use super::NAME;
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Why a PostgreSQL store could not be opened.
 #[derive(Debug)]

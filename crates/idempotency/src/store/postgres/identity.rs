@@ -14,7 +14,7 @@ use super::{
     error::store_error,
     statements,
 };
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// The identity, once it has been read.
 #[derive(Default)]

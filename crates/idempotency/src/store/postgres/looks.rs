@@ -7,14 +7,16 @@ use tokio::time::Instant;
 
 use super::{
     PostgresStore,
-    connections::{Attempt, Connections, Retry},
+    connections::{Attempt, Connections, Retry, TURNS},
     error::store_error,
-    lane::{MAX_TOGETHER_BYTES, Sent, Together},
     records::{MAX_TOGETHER_OUTCOME, by_id, rows, whole_record},
 };
 use crate::{
-    StoreError,
     record::{Record, RecordId},
+    store::{
+        StoreError,
+        lane::{MAX_TOGETHER_BYTES, Sent, Together},
+    },
 };
 
 /// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record
@@ -66,19 +68,17 @@ impl Looks {
 }
 
 impl Together for Looks {
+    const TURNS: usize = TURNS;
+
     type Step = RecordId;
     type Done = Option<Record>;
+    type Attempt = Attempt;
 
     fn bytes(_: &RecordId) -> usize {
         0
     }
 
-    async fn send(
-        &self,
-        steps: &[RecordId],
-        deadline: Instant,
-        _: Duration,
-    ) -> Sent<Option<Record>> {
+    async fn send(&self, steps: &[RecordId], deadline: Instant, _: Duration) -> Sent<Self> {
         let ids: Vec<_> = steps.iter().map(|id| &id.as_bytes()[..]).collect();
         let statement = query(FIND_TOGETHER)
             .bind(ids)

@@ -12,9 +12,10 @@ use super::{
     records::{self, MAX_OUTCOME, Timestamp, fenced, microseconds},
 };
 use crate::{
-    StoreError,
     record::{RecordId, Token},
-    store::{IfOwner, ListRequest, Listed, ListedPhase, Resolution, SPENT_FOR, check_length},
+    store::{
+        IfOwner, ListRequest, Listed, ListedPhase, Resolution, SPENT_FOR, StoreError, check_length,
+    },
 };
 
 /// Reads this many records and returns those that match, and those that cannot be read. Each row, of which there is at

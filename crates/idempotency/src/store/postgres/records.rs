@@ -14,10 +14,10 @@ use sqlx::{
 };
 
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     labels::Labels,
     record::{Phase, Record, RecordId, Token},
-    store::{Claim, Hold, IfOwner, Listed},
+    store::{Claim, Hold, IfOwner, Listed, StoreError},
 };
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. With attempt 0 the key is

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Fingerprint, OnLost,
     record::{RecordId, Token},
-    store::{Claim, Hold, StoreError},
+    store::{Claim, Hold, StoreError, lane::Attempt as _},
 };
 
 impl PostgresStore {

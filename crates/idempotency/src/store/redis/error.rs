@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use super::NAME;
-use crate::{StoreError, store::tls::PROVIDER_MISSING};
+use crate::store::{StoreError, tls::PROVIDER_MISSING};
 
 /// Why a [`RedisStore`](super::RedisStore) could not be opened.
 #[derive(Clone, Debug)]

@@ -1,4 +1,6 @@
-if not record or record.is_free then
-    return {'absent'}
+local function step()
+    if not record or record.is_free then
+        return {'absent'}
+    end
+    return {'found', bytes, now}
 end
-return {'found', bytes, now}

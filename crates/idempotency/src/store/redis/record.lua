@@ -1,4 +1,4 @@
--- The beginning of every step: the time, and the record under the step's one key.
+-- The beginning of every step: the time, and how the record under its one key is read. `many.lua` is the end.
 --
 -- The record is one string, so that a step reads and writes it in one command:
 --
@@ -34,9 +34,15 @@ local MOST_ATTEMPTS = 4294967295
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
-local bytes = redis.call('GET', KEYS[1])
-local record = nil
-if bytes then
+-- The step's key, what is stored there, and that as a record, which is absent if it has expired.
+local key, bytes, record
+
+-- Reads the record under the key. Returns the step's reply if it cannot.
+local function read()
+    record = nil
+    if not bytes then
+        return nil
+    end
     local version = string.byte(bytes, 1)
     if #bytes < HEAD_LENGTH or version ~= VERSION and version ~= VERSION_WITHOUT_ORIGIN then
         return {'unreadable'}
@@ -135,14 +141,14 @@ end
 
 -- Writes a record where there may be none. A full server refuses it.
 local function put(value, expires_at)
-    redis.call('SET', KEYS[1], value, 'PXAT', removal(expires_at))
+    redis.call('SET', key, value, 'PXAT', removal(expires_at))
 end
 
 -- Overwrites the record. A full server refuses a script whose first write may take memory. Here the first write moves
 -- the time of removal, so a run that has a key can always end what it has begun.
 local function replace(value, expires_at)
-    redis.call('PEXPIREAT', KEYS[1], removal(expires_at))
-    redis.call('SET', KEYS[1], value, 'KEEPTTL')
+    redis.call('PEXPIREAT', key, removal(expires_at))
+    redis.call('SET', key, value, 'KEEPTTL')
 end
 
 -- Frees the key. The record notes at least until then that this token is spent, and which others are.
@@ -166,6 +172,6 @@ end
 -- Notifies all waiters, on the channel with the same name as the key. Some users may not publish, and a notification
 -- may be lost in any case, so a failure here is not the step's failure.
 local function wake()
-    redis.pcall('PUBLISH', KEYS[1], '')
+    redis.pcall('PUBLISH', key, '')
 end
 

@@ -10,13 +10,18 @@ use super::{
     keys::Keys,
     micros, origin,
     reply::Reply,
-    script::{self, Script},
+    script::{self, Script, Step},
     server::Server,
+    together::{Attempt, Calls},
 };
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     record::{Phase, Record, RecordId, Token},
-    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, SPENT_FOR, StoreErrorKind},
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, SPENT_FOR, StoreError,
+        StoreErrorKind,
+        lane::{Attempt as _, Lane},
+    },
 };
 
 /// The records with one prefix on one server.
@@ -40,7 +45,8 @@ impl Records {
 
     /// The record, and the server's time when it was read.
     async fn look(&self, id: &RecordId) -> Result<Option<(Record, SystemTime)>, StoreError> {
-        match self.run(&script::FIND, id, |_| ()).await?.reply {
+        let looks = self.server.lanes().map(|lanes| &lanes.looks);
+        match self.run_together(looks, &script::FIND, id, |_| ()).await? {
             Reply::Found { record, now } => Ok(Some((record, now))),
             Reply::Absent => Ok(None),
             _ => Err(unexpected()),
@@ -72,7 +78,8 @@ impl Records {
             ..
         } = request;
         let labels = origin::labels(&hold.labels);
-        let claimed = self.run(&script::CLAIM, &hold.id, |command| {
+        let claims = self.server.lanes().map(|lanes| &lanes.claims);
+        let claimed = self.run_together(claims, &script::CLAIM, &hold.id, |command| {
             add_claim(command, hold, fingerprint);
             command.arg(match on_lost {
                 OnLost::TakeOver => "take over",
@@ -80,7 +87,7 @@ impl Records {
             });
             command.arg(&labels);
         });
-        match claimed.await?.reply {
+        match claimed.await? {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
             Reply::Spent => Err(StoreError::withdrawn()),
             // The script replies this only to an equal fingerprint.
@@ -163,8 +170,11 @@ impl Records {
         hold: &Hold,
         outcome: &Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        let completed = self.complete_as(&hold.id, &hold.token, &hold.token, hold.ttl, outcome);
-        match completed.await?.reply {
+        let completions = self.server.lanes().map(|lanes| &lanes.completions);
+        let completed = self.run_together(completions, &script::COMPLETE, &hold.id, |command| {
+            add_completion(command, &hold.token, &hold.token, hold.ttl, outcome);
+        });
+        match completed.await? {
             Reply::Completed { expires_at } => Ok(IfOwner::Done(expires_at)),
             Reply::Lost => Ok(IfOwner::NotOwner),
             _ => Err(unexpected()),
@@ -180,7 +190,10 @@ impl Records {
         outcome: &Bytes,
     ) -> Result<IfOwner<()>, StoreError> {
         let left = Token::random();
-        match self.complete_as(id, seen, &left, ttl, outcome).await? {
+        let completed = self.run(&script::COMPLETE, id, |command| {
+            add_completion(command, seen, &left, ttl, outcome);
+        });
+        match completed.await? {
             Ran {
                 reply: Reply::Completed { .. },
                 ..
@@ -252,37 +265,39 @@ impl Records {
         Ok(names.iter().filter_map(|name| self.keys.id(name)).collect())
     }
 
-    async fn complete_as(
-        &self,
-        id: &RecordId,
-        token: &Token,
-        left: &Token,
-        ttl: Duration,
-        outcome: &Bytes,
-    ) -> Result<Ran, StoreError> {
-        let completed = self.run(&script::COMPLETE, id, |command| {
-            command
-                .arg(token.as_bytes())
-                .arg(left.as_bytes())
-                .arg(micros::span(ttl))
-                .arg(outcome.as_ref());
-        });
-        completed.await
-    }
-
     async fn run(
         &self,
         script: &Script,
         id: &RecordId,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Ran, StoreError> {
-        let key = self.keys.name(id);
-        let answer = self.server.run(script, &key, arguments).await;
+        let step = Step::new(self.keys.name(id), &arguments);
+        let answer = self.server.run(Attempt::first(), script, step).await;
         let answer = answer.map_err(failure)?;
         Ok(Ran {
             reply: Reply::read(id, answer.value)?,
             repeated: answer.repeated,
         })
+    }
+
+    /// Takes a step with those of the same kind that wait in this lane. It must leave a trace by which it recognises itself.
+    async fn run_together(
+        &self,
+        lane: Option<&Lane<Calls>>,
+        script: &Script,
+        id: &RecordId,
+        arguments: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<Reply, StoreError> {
+        let step = || Step::new(self.keys.name(id), &arguments);
+        let alone = async |attempt| {
+            let answer = self.server.run(attempt, script, step()).await;
+            Ok(answer.map_err(failure)?.value)
+        };
+        let value = match lane {
+            Some(lane) => lane.run(step, alone).await?,
+            None => alone(Attempt::first()).await?,
+        };
+        Reply::read(id, value)
     }
 }
 
@@ -293,6 +308,15 @@ fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
         .arg(fingerprint.as_bytes())
         .arg(micros::span(hold.lease))
         .arg(micros::span(hold.ttl));
+}
+
+/// The arguments of a completion, by an owner or an operator.
+fn add_completion(command: &mut Cmd, token: &Token, left: &Token, ttl: Duration, outcome: &Bytes) {
+    command
+        .arg(token.as_bytes())
+        .arg(left.as_bytes())
+        .arg(micros::span(ttl))
+        .arg(outcome.as_ref());
 }
 
 /// The arguments that the steps have in common which free a key.

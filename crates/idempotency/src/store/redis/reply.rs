@@ -7,8 +7,9 @@ use redis::Value;
 
 use super::{micros, origin};
 use crate::{
-    Fingerprint, StoreError,
+    Fingerprint,
     record::{Phase, Record, RecordId, Token},
+    store::StoreError,
 };
 
 /// A script's reply.

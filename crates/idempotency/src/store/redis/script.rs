@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use redis::Cmd;
+use redis::{Arg, Cmd};
 
-/// A script that uses one key.
+/// A script that takes one step for each of its keys.
 pub(super) struct Script {
     code: &'static str,
     digest: String,
@@ -12,7 +12,13 @@ pub(super) struct Script {
 
 macro_rules! script {
     ($file:literal) => {
-        LazyLock::new(|| Script::new(concat!(include_str!("record.lua"), include_str!($file))))
+        LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("record.lua"),
+                include_str!($file),
+                include_str!("many.lua")
+            ))
+        })
     };
 }
 
@@ -34,19 +40,61 @@ impl Script {
     }
 
     /// The call by the script's digest, for a server that has run the script before.
-    pub(super) fn by_digest(&self, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
-        call("EVALSHA", &self.digest, key, arguments)
+    pub(super) fn by_digest(&self, steps: &[Step]) -> Cmd {
+        call("EVALSHA", &self.digest, steps)
     }
 
     /// The call with the script itself. One command loads and runs it, so it cannot be flushed in between.
-    pub(super) fn in_full(&self, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
-        call("EVAL", self.code, key, arguments)
+    pub(super) fn in_full(&self, steps: &[Step]) -> Cmd {
+        call("EVAL", self.code, steps)
     }
 }
 
-fn call(name: &str, script: &str, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
+/// A key, and what the step on it has to know.
+pub(super) struct Step {
+    key: String,
+    /// Those of a script, as many for each of its steps.
+    arguments: Cmd,
+}
+
+impl Step {
+    pub(super) fn new(key: String, arguments: &impl Fn(&mut Cmd)) -> Self {
+        let mut step = Self {
+            key,
+            arguments: Cmd::new(),
+        };
+        arguments(&mut step.arguments);
+        step
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// How much it adds to a call.
+    pub(super) fn bytes(&self) -> usize {
+        self.key.len() + self.arguments().map(<[u8]>::len).sum::<usize>()
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        self.arguments
+            .args_iter()
+            .filter_map(|argument| match argument {
+                Arg::Simple(bytes) => Some(bytes),
+                // Of SCAN only.
+                _ => None,
+            })
+    }
+}
+
+fn call(name: &str, script: &str, steps: &[Step]) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(key);
-    arguments(&mut command);
+    command.arg(script).arg(steps.len());
+    for step in steps {
+        command.arg(&step.key);
+    }
+    for argument in steps.iter().flat_map(Step::arguments) {
+        command.arg(argument);
+    }
     command
 }

@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use redis::{Client, Cmd, ConnectionInfo, RedisError, Value, from_redis_value};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     cluster::Cluster,
     error::says,
     link::{Failure, Link, Sent},
-    script::Script,
+    script::{Script, Step},
     slots::Node,
+    together::{Attempt, Lanes},
 };
 
 /// One server or a cluster. Clones are handles on the same connections.
@@ -21,10 +23,11 @@ pub(super) enum Server {
 
 pub(super) struct One {
     client: Client,
-    link: Link,
+    link: Arc<Link>,
+    lanes: Lanes,
 }
 
-/// A script's reply.
+/// What a script replies about one step.
 pub(super) struct Answer {
     pub(super) value: Value,
     /// Whether the script was sent before on a connection that broke, and may have run then.
@@ -32,7 +35,7 @@ pub(super) struct Answer {
 }
 
 /// How long a step may take in all, with connections and retries. Less than the engine waits.
-const STEP_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const STEP_WITHIN: Duration = Duration::from_secs(3);
 
 /// How many keys a server scans before it serves its other clients.
 const SCANNED_AT_ONCE: usize = 1000;
@@ -41,8 +44,13 @@ impl Server {
     /// The server at this address; the first command connects.
     pub(super) fn single(address: ConnectionInfo) -> Result<Self, RedisError> {
         let client = Client::open(address)?;
-        let link = Link::new(client.clone());
-        Ok(Self::One(Arc::new(One { client, link })))
+        let link = Arc::new(Link::new(client.clone()));
+        let lanes = Lanes::new(&link);
+        Ok(Self::One(Arc::new(One {
+            client,
+            link,
+            lanes,
+        })))
     }
 
     /// The cluster to which these nodes belong.
@@ -50,26 +58,44 @@ impl Server {
         within(Cluster::connect(nodes)).await.map(Self::Cluster)
     }
 
-    /// Runs a script on this key. The script must be safe to run twice.
+    /// Where steps of a kind wait for each other. The keys of a cluster are on several nodes, so each step goes alone there.
+    pub(super) fn lanes(&self) -> Option<&Lanes> {
+        match self {
+            Self::One(one) => Some(&one.lanes),
+            Self::Cluster(_) => None,
+        }
+    }
+
+    /// Takes a step alone. The script must be safe to run twice.
     pub(super) async fn run(
         &self,
+        attempt: Attempt,
         script: &Script,
-        key: &str,
-        arguments: impl Fn(&mut Cmd) + Sync,
+        step: Step,
     ) -> Result<Answer, RedisError> {
-        let mut repeated = false;
+        let Attempt {
+            deadline,
+            mut repeated,
+        } = attempt;
+        let step = [step];
         let run = async {
-            let by_digest = script.by_digest(key, &arguments);
-            let value = match self.send(key, &by_digest, &mut repeated).await {
+            let by_digest = script.by_digest(&step);
+            let value = match self.send(step[0].key(), &by_digest, &mut repeated).await {
                 Err(error) if says(&error, "NOSCRIPT") => {
-                    let in_full = script.in_full(key, &arguments);
-                    self.send(key, &in_full, &mut repeated).await?
+                    let in_full = script.in_full(&step);
+                    self.send(step[0].key(), &in_full, &mut repeated).await?
                 }
                 value => value?,
             };
-            Ok(Answer { value, repeated })
+            Ok(Answer {
+                value: only(value),
+                repeated,
+            })
         };
-        match within(run).await {
+        match timeout_at(deadline, run)
+            .await
+            .unwrap_or_else(|_| silence())
+        {
             // This one was not sent, but an earlier one was.
             Err(error) if repeated && error.is_connection_refusal() => {
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, error).into())
@@ -156,7 +182,20 @@ impl One {
 
 /// The result, unless it takes too long.
 async fn within<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-    tokio::time::timeout(STEP_WITHIN, call)
+    let deadline = Instant::now() + STEP_WITHIN;
+    timeout_at(deadline, call)
         .await
-        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .unwrap_or_else(|_| silence())
+}
+
+fn silence<T>() -> Result<T, RedisError> {
+    Err(io::Error::from(io::ErrorKind::TimedOut).into())
+}
+
+/// What a script replies about its only step. A reply of another form is nothing that a step expects.
+fn only(value: Value) -> Value {
+    match value {
+        Value::Array(mut replies) if replies.len() == 1 => replies.pop().unwrap_or(Value::Nil),
+        _ => Value::Nil,
+    }
 }

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use super::{
     SqliteStoreError,
     file::LockedFile,
+    index,
     job::{Call, Job, Waiting},
-    record_filter::RecordFilter,
+    places::Places,
     room::Room,
     threads::{Turn, Workers},
     timeline::Timeline,
@@ -20,7 +21,7 @@ use super::{
 /// One SQLite file, for keys and for the application's own tables. Connections are those of rusqlite 0.39.
 ///
 /// ```
-/// use idempotency::{SqliteDatabase, SqliteStoreError};
+/// use idempotency::{SqliteDatabase, store::SqliteStoreError};
 ///
 /// # async fn example() -> Result<(), SqliteStoreError> {
 /// let database = SqliteDatabase::open("bookings.db")?;
@@ -48,6 +49,8 @@ pub struct SqliteDatabase(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
+    /// Where the records are, once there is a store.
+    places: Places,
     /// What the stores in the file share, once there is one.
     in_file: OnceLock<InFile>,
     // Dropped first: the connection that writes must close last, which empties the log.
@@ -57,14 +60,15 @@ struct Shared {
 }
 
 /// What a store knows about its file.
-pub(super) type InFile = (RecordFilter, Room, Timeline);
+pub(super) type InFile = (Places, Room, Timeline);
 
 /// Reads take microseconds; the second thread is for longer ones. The application has this many, and the
 /// store's own reads have as many again.
 const READERS: usize = 2;
 
 impl SqliteDatabase {
-    /// Opens the file, or creates it.
+    /// Opens the file, or creates it. Tables of an earlier version of this library are turned into those of this one,
+    /// which may take minutes if there are millions of keys.
     ///
     /// # Errors
     ///
@@ -80,12 +84,14 @@ impl SqliteDatabase {
             let connections = connections.collect::<Result<Vec<_>, _>>()?;
             Workers::reading(connections, &file).map_err(failed)
         };
+        let places = Places::default();
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
+            places: places.clone(),
             in_file: OnceLock::new(),
             readers: readers()?,
             look_ups: readers()?,
-            writer: Workers::writing(writer, &file).map_err(failed)?,
+            writer: Workers::writing(writer, &file, places).map_err(failed)?,
         })))
     }
 
@@ -96,7 +102,7 @@ impl SqliteDatabase {
     /// or end transactions, nor break a deferred foreign key, which SQLite checks for the whole transaction: then all
     /// work in it is undone, and the next writes are committed one by one. If a statement ends the transaction anyway,
     /// such as an `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all work in it
-    /// is undone, even if the closure does not return the error. SQLite's commit and rollback hooks and its authorizer
+    /// is undone, even if the closure does not return the error. SQLite's commit, rollback and update hooks and its authorizer
     /// belong to this library. The authorizer refuses `attach`, and pragmas that would change how this thread works for
     /// others, such as `query_only`. If the closure sets a time limit for locks or a progress handler, it is removed
     /// afterwards.
@@ -140,26 +146,32 @@ impl SqliteDatabase {
         read_on(&self.0.look_ups, work).await
     }
 
-    /// Which records may be in the file, what they take (counted in the background), and the file's time, once its
+    /// Where the records are in the file, what they take (counted in the background), and the file's time, once its
     /// tables exist.
     pub(super) fn in_file(&self) -> Result<InFile, SqliteStoreError> {
         if let Some(in_file) = self.0.in_file.get() {
             return Ok(in_file.clone());
         }
-        // On the thread that writes, which cannot write a record before this is in place.
+        let places = self.0.places.clone();
+        self.write_blocking(move |_| {
+            places.begin_use();
+            Ok(())
+        })?;
+        // The next transaction has begun by reading the index. The thread that writes cannot write a record before this
+        // is in place.
         let database = self.clone();
         self.write_blocking(move |connection| {
             if let Some(in_file) = database.0.in_file.get() {
                 return Ok(in_file.clone());
             }
-            let (known, has_records) = RecordFilter::load(connection)?;
-            let room = if has_records {
+            let places = &database.0.places;
+            let room = if index::has_records(connection)? {
                 database.count_records()
             } else {
                 Room::empty()
             };
             let timeline = Timeline::load(connection)?;
-            let in_file = (known, room, timeline);
+            let in_file = (places.clone(), room, timeline);
             Ok(database.0.in_file.get_or_init(|| in_file).clone())
         })
     }
@@ -174,6 +186,10 @@ impl SqliteDatabase {
             let _: Result<(), _> = has_begun.recv();
         }
         room
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// Whether both are handles on one file.

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Error, params};
 
 use super::{
+    index::File,
     millis::Millis,
-    records::{checkpoint_progress, find, forgotten_at, own},
+    new_row::NewRow,
+    records::{checkpoint_progress, forgotten_at, own},
     room::{Changes, Counted},
     row::{PhaseTag, Stored},
-    statements::{FREE, SPEND, TAKE, WITHDRAW},
+    statements::{FREE, SPEND, WITHDRAW},
     timeline::Now,
 };
 use crate::{
@@ -21,31 +23,32 @@ use crate::{
 
 /// Returns whether this ended a hold.
 pub(super) fn withdraw(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     fingerprint: &Fingerprint,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<bool, Error> {
     let forgotten_at = forgotten_at(hold, now);
-    let found = find(connection, &hold.id)?;
+    let found = file.find(&hold.id)?;
     let before = found.as_ref().and_then(Counted::of);
+    let place = found.as_ref().map(|found| found.place);
     let Some(found) = found.filter(|found| !found.is_expired(now)) else {
-        connection.prepare_cached(TAKE)?.execute(params![
-            hold.id.as_bytes(),
-            fingerprint.as_bytes(),
-            hold.token.as_bytes(),
-            0,
-            forgotten_at,
-            PhaseTag::Withdrawn,
-            Millis::at(now.leases),
-            None::<&[u8]>,
-            None::<&[u8]>,
-            hold.scope,
-            None::<Millis>,
-            None::<&str>,
-            None::<&str>,
-        ])?;
+        let row = NewRow {
+            fingerprint,
+            token: &hold.token,
+            attempt: 0,
+            expires_at: forgotten_at,
+            phase: PhaseTag::Withdrawn,
+            lease_until: Some(Millis::at(now.leases)),
+            left: None,
+            spent: None,
+            scope: hold.scope,
+            created_at: None,
+            completed_at: None,
+            labels: None,
+        };
+        row.put(file, &hold.id, place)?;
         changes.removed(before);
         return Ok(false);
     };
@@ -53,7 +56,7 @@ pub(super) fn withdraw(
         return Ok(false);
     }
     if found.is_free() {
-        release_as(connection, &found, &hold.token, forgotten_at, now, changes)?;
+        release_as(file, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(false);
     }
     let Phase::InFlight { progress, .. } = &found.record.phase else {
@@ -61,60 +64,60 @@ pub(super) fn withdraw(
     };
     let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
     if is_own && attempt == 1 && progress.is_empty() {
-        release_as(connection, &found, &hold.token, forgotten_at, now, changes)?;
+        release_as(file, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(true);
     }
     if is_own {
-        suspend_as(connection, hold, (attempt - 1).max(1), now)?;
+        suspend_as(file, found.place, hold, (attempt - 1).max(1), now)?;
         return Ok(true);
     }
     // The claim may yet arrive, perhaps when this run is lost or its key is free.
     let spent = found.spent.with(&hold.token);
-    connection
-        .prepare_cached(SPEND)?
-        .execute(params![hold.id.as_bytes(), spent.bytes()])?;
+    let values = params![found.place, hold.id.as_bytes(), spent.bytes()];
+    file.write(SPEND, values)?;
     Ok(false)
 }
 
 pub(super) fn suspend(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     progress: &Bytes,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<IfOwner<()>, Error> {
-    let found = find(connection, &hold.id)?
+    let found = file
+        .find(&hold.id)?
         .filter(|found| !found.is_expired(now) && found.is_by(&hold.token) && found.is_in_flight());
     match found {
         None => Ok(IfOwner::NotOwner),
         // The same owner repeats a call that was done but whose reply was lost.
         Some(found) if found.is_withdrawn => Ok(IfOwner::Done(())),
         Some(found) => {
-            checkpoint_progress(connection, &found, progress, changes)?;
-            suspend_as(connection, hold, found.record.attempt, now)?;
+            checkpoint_progress(file, &found, progress, changes)?;
+            suspend_as(file, found.place, hold, found.record.attempt, now)?;
             Ok(IfOwner::Done(()))
         }
     }
 }
 
 pub(super) fn release(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<IfOwner<()>, Error> {
-    let own = own(connection, &hold.id, &hold.token, now)?;
+    let own = own(file, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(IfOwner::NotOwner);
     };
     let expires_at = Millis::after(now.dates, hold.lease);
-    release_as(connection, &found, &hold.token, expires_at, now, changes)?;
+    release_as(file, &found, &hold.token, expires_at, now, changes)?;
     Ok(IfOwner::Done(()))
 }
 
 /// Frees the key. The record notes at least until then that this token is spent, and which others are.
 pub(super) fn release_as(
-    connection: &Connection,
+    file: File<'_>,
     found: &Stored,
     token: &Token,
     expires_at: Millis,
@@ -133,27 +136,36 @@ pub(super) fn release_as(
         let latest = found.record.expires_at.max(expires_at.time());
         Millis::after(latest, Duration::ZERO)
     };
-    connection.prepare_cached(FREE)?.execute(params![
+    let values = params![
+        found.place,
         found.record.id.as_bytes(),
         token.as_bytes(),
         expires_at,
         PhaseTag::Withdrawn,
         Millis::at(now.leases),
         spent.bytes(),
-    ])?;
+    ];
+    file.write(FREE, values)?;
     changes.removed(Counted::of(found));
     Ok(())
 }
 
 /// Ends a hold so that the next claim takes over at once. The record counts this many attempts.
-fn suspend_as(connection: &Connection, hold: &Hold, attempt: u32, now: &Now) -> Result<(), Error> {
-    connection.prepare_cached(WITHDRAW)?.execute(params![
+fn suspend_as(
+    file: File<'_>,
+    place: i64,
+    hold: &Hold,
+    attempt: u32,
+    now: &Now,
+) -> Result<(), Error> {
+    let values = params![
+        place,
         hold.id.as_bytes(),
         hold.token.as_bytes(),
         attempt,
         Millis::after(now.dates, hold.ttl),
         PhaseTag::Withdrawn,
         Millis::at(now.leases),
-    ])?;
-    Ok(())
+    ];
+    file.write(WITHDRAW, values)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::NAME;
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Why a SQLite file could not be opened, or work on it was not done.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     SqliteStoreError, guard,
     own::{self, Identity, identity},
+    upgrade,
 };
 
 /// The exclusive right to a database file, until it is dropped.
@@ -34,9 +35,8 @@ const LOCK: &str = ".lock";
 const PREPARED_STATEMENTS: usize = 128;
 
 /// `full` makes a commit survive a power failure, which a response promises. The savepoints of a batch stay out of
-/// temporary files. The ids of records are random, so a batch changes many pages of their index. A long log lets the
-/// same page change many times between two checkpoints, which wait for the disk and hold up the writer. After a burst
-/// the log is truncated by the next checkpoint.
+/// temporary files. A long log lets the same page change many times between two checkpoints, which wait for the disk
+/// and hold up the writer. After a burst the log is truncated by the next checkpoint.
 const SET_UP_WRITER: &str = "
     pragma synchronous = full;
     pragma wal_autocheckpoint = 8192;
@@ -104,7 +104,7 @@ impl LockedFile {
                  then do not write to the file with another program while this one runs",
             );
         }
-        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // SQLite silently opens a file that it may not write as read-only.
         if connection.is_readonly("main").unwrap_or(true) {
             return Err(SqliteStoreError::open_kind(
@@ -118,6 +118,9 @@ impl LockedFile {
         for suffix in LOGS.into_iter().chain([LOCK]) {
             own::make_private(&beside(&self.path, suffix))?;
         }
+        // Before the thread that writes has the connection, whose transactions are those of all its work.
+        upgrade::upgrade(&mut connection)
+            .map_err(|error| SqliteStoreError::open(&self.path, error))?;
         Ok(connection)
     }
 

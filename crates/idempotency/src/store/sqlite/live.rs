@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Error, OptionalExtension, params};
 
 use super::{SqliteStore, millis::Millis};
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// How many records are counted in one piece of work. Replays may wait for it.
 const COUNTED_AT_ONCE: u32 = 4096;

@@ -5,20 +5,22 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use rusqlite::{Connection, Error, OptionalExtension, params};
+use rusqlite::{Error, params};
 
 use super::{
+    index::File,
     millis::Millis,
+    new_row::NewRow,
+    places::Entry,
     room::{Changes, Counted},
     row::{PhaseTag, Stored},
-    statements::{CHECKPOINT, FIND, KEEP, LEAVE, PURGE, RENEW, TAKE},
+    statements::{CHECKPOINT, KEEP, PURGE, RENEW},
     timeline::Now,
 };
 use crate::{
-    Fingerprint, OnLost, StoreError,
+    Fingerprint, OnLost,
     record::{Phase, RecordId, Token},
-    store::spent::SpentTokens,
-    store::{Claim, Hold, IfOwner},
+    store::{Claim, Hold, IfOwner, StoreError, spent::SpentTokens},
 };
 
 /// What a claim may do with the record that it found.
@@ -33,13 +35,6 @@ pub(super) enum Found {
         progress: Bytes,
         spent: SpentTokens,
     },
-}
-
-pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stored>, Error> {
-    connection
-        .prepare_cached(FIND)?
-        .query_row([id.as_bytes()], Stored::read)
-        .optional()
 }
 
 /// The result of this claim, given the record that was found.
@@ -96,7 +91,7 @@ pub(super) fn decide(
 
 /// Takes a new key only if there is room for it.
 pub(super) fn claim(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     fingerprint: &Fingerprint,
     on_lost: OnLost,
@@ -104,8 +99,9 @@ pub(super) fn claim(
     now: &Now,
     changes: &mut Changes,
 ) -> Result<Result<Claim, StoreError>, Error> {
-    let found = find(connection, &hold.id)?;
+    let found = file.find(&hold.id)?;
     let before = found.as_ref().and_then(Counted::of);
+    let place = found.as_ref().map(|found| found.place);
     let (attempt, progress, spent) = match decide(found, hold, fingerprint, on_lost, now) {
         Found::Settled(claim) => return Ok(Ok(claim)),
         Found::Spent => return Ok(Err(StoreError::withdrawn())),
@@ -122,99 +118,118 @@ pub(super) fn claim(
     {
         return Ok(Err(error));
     }
-    connection.prepare_cached(TAKE)?.execute(params![
-        hold.id.as_bytes(),
-        fingerprint.as_bytes(),
-        hold.token.as_bytes(),
+    let row = NewRow {
+        fingerprint,
+        token: &hold.token,
         attempt,
-        forgotten_at(hold, now),
-        PhaseTag::InFlight,
-        Millis::after(now.leases, hold.lease),
-        (!progress.is_empty()).then_some(progress.as_ref()),
-        spent.bytes(),
-        hold.scope,
-        Millis::at(now.dates),
-        hold.labels.route(),
-        hold.labels.label(),
-    ])?;
+        expires_at: forgotten_at(hold, now),
+        phase: PhaseTag::InFlight,
+        lease_until: Some(Millis::after(now.leases, hold.lease)),
+        left: (!progress.is_empty()).then_some(progress.as_ref()),
+        spent: spent.bytes(),
+        scope: hold.scope,
+        created_at: Some(Millis::at(now.dates)),
+        completed_at: None,
+        labels: Some(&hold.labels),
+    };
+    row.put(file, &hold.id, place)?;
     changes.removed(before);
     changes.added(Counted::new(Some(hold.scope), progress.len()));
     Ok(Ok(Claim::Won { attempt, progress }))
 }
 
-pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<IfOwner<()>, Error> {
-    if !owns(connection, &hold.id, &hold.token, now)? {
+pub(super) fn renew(file: File<'_>, hold: &Hold, now: &Now) -> Result<IfOwner<()>, Error> {
+    let own = own(file, &hold.id, &hold.token, now)?;
+    let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(IfOwner::NotOwner);
-    }
-    connection.prepare_cached(RENEW)?.execute(params![
+    };
+    let values = params![
+        found.place,
         hold.id.as_bytes(),
         forgotten_at(hold, now),
         Millis::after(now.leases, hold.lease),
-    ])?;
+    ];
+    file.write(RENEW, values)?;
     Ok(IfOwner::Done(()))
 }
 
 pub(super) fn checkpoint(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     progress: &Bytes,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<IfOwner<()>, Error> {
-    let own = own(connection, &hold.id, &hold.token, now)?;
+    let own = own(file, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(IfOwner::NotOwner);
     };
-    checkpoint_progress(connection, &found, progress, changes)?;
+    checkpoint_progress(file, &found, progress, changes)?;
     Ok(IfOwner::Done(()))
 }
 
 /// Stores a run's progress, unless the stored progress is longer.
 pub(super) fn checkpoint_progress(
-    connection: &Connection,
+    file: File<'_>,
     found: &Stored,
     progress: &Bytes,
     changes: &mut Changes,
 ) -> Result<(), Error> {
     if progress.len() >= found.left().len() {
-        connection
-            .prepare_cached(CHECKPOINT)?
-            .execute(params![found.record.id.as_bytes(), progress.as_ref()])?;
+        let id = found.record.id.as_bytes();
+        file.write(CHECKPOINT, params![found.place, id, progress.as_ref()])?;
         changes.replaced(Counted::of(found), progress.len());
     }
     Ok(())
 }
 
 pub(super) fn complete(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     outcome: &Bytes,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<IfOwner<SystemTime>, Error> {
-    match own(connection, &hold.id, &hold.token, now)? {
+    match own(file, &hold.id, &hold.token, now)? {
         None => Ok(IfOwner::NotOwner),
         // The same owner repeats a completion that was done but whose reply was lost.
         Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
-            complete_as(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
+            complete_as(
+                file,
+                &hold.id,
+                found.place,
+                &hold.token,
+                expires_at,
+                outcome,
+                now,
+            )?;
             changes.replaced(Counted::of(&found), outcome.len());
             Ok(IfOwner::Done(expires_at.time()))
         }
     }
 }
 
+/// The row that a run's outcome replaces.
+pub(super) struct Before {
+    place: Option<i64>,
+    counted: Option<Counted>,
+}
+
 /// The row that a run may overwrite with its outcome. It may if the record is its own, or there is none, and its token
 /// is not spent.
 pub(super) fn may_commit(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     is_held: bool,
     now: &Now,
-) -> Result<IfOwner<Option<Counted>>, Error> {
-    let found = find(connection, &hold.id)?;
-    let before = found.as_ref().and_then(Counted::of);
+) -> Result<IfOwner<Before>, Error> {
+    let found = file.find(&hold.id)?;
+    let before = Before {
+        place: found.as_ref().map(|found| found.place),
+        counted: found.as_ref().and_then(Counted::of),
+    };
     let may_commit = match found.filter(|found| !found.is_expired(now)) {
         Some(found) if is_held => {
             found.is_by(&hold.token) && !found.is_withdrawn && found.is_in_flight()
@@ -235,94 +250,96 @@ pub(super) fn may_commit(
     reason = "each is one part of the record or of its place"
 )]
 pub(super) fn commit_outcome(
-    connection: &Connection,
+    file: File<'_>,
     hold: &Hold,
     fingerprint: &Fingerprint,
     outcome: &Bytes,
     is_held: bool,
-    before: Option<Counted>,
+    before: &Before,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<SystemTime, Error> {
     let expires_at = Millis::after(now.dates, hold.ttl);
-    if is_held {
-        complete_as(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
-        changes.replaced(before, outcome.len());
-    } else {
-        connection.prepare_cached(LEAVE)?.execute(params![
-            hold.id.as_bytes(),
-            fingerprint.as_bytes(),
-            hold.token.as_bytes(),
-            expires_at,
-            PhaseTag::Completed,
-            outcome.as_ref(),
-            hold.scope,
-            Millis::at(now.dates),
-            hold.labels.route(),
-            hold.labels.label(),
-        ])?;
-        changes.removed(before);
-        changes.added(Counted::new(Some(hold.scope), outcome.len()));
+    match before.place {
+        Some(place) if is_held => {
+            complete_as(file, &hold.id, place, &hold.token, expires_at, outcome, now)?;
+            changes.replaced(before.counted, outcome.len());
+        }
+        place => {
+            let row = NewRow {
+                fingerprint,
+                token: &hold.token,
+                attempt: 1,
+                expires_at,
+                phase: PhaseTag::Completed,
+                lease_until: None,
+                left: Some(outcome.as_ref()),
+                spent: None,
+                scope: hold.scope,
+                created_at: Some(Millis::at(now.dates)),
+                completed_at: Some(Millis::at(now.dates)),
+                labels: Some(&hold.labels),
+            };
+            row.put(file, &hold.id, place)?;
+            changes.removed(before.counted);
+            changes.added(Counted::new(Some(hold.scope), outcome.len()));
+        }
     }
     Ok(expires_at.time())
 }
 
 pub(super) fn purge_expired(
-    connection: &Connection,
+    file: File<'_>,
     limit: usize,
     now: &Now,
     changes: &mut Changes,
 ) -> Result<usize, Error> {
-    let mut purge = connection.prepare_cached(PURGE)?;
+    let mut purge = file.connection.prepare_cached(PURGE)?;
     let mut gone = purge.query(params![Millis::at(now.judged), rows(limit)])?;
     let mut purged = 0;
     while let Some(row) = gone.next()? {
         purged += 1;
         changes.removed(Counted::read(row)?);
+        // Malformed ids have no place in the index.
+        if let Ok(id) = row.get(4) {
+            let entry = Entry::new(&RecordId::from_bytes(id), row.get(3)?);
+            file.places.remove(entry);
+        }
     }
     Ok(purged)
 }
 
 /// The record, if it exists, belongs to this token, and the token is not spent.
 pub(super) fn own(
-    connection: &Connection,
+    file: File<'_>,
     id: &RecordId,
     token: &Token,
     now: &Now,
 ) -> Result<Option<Stored>, Error> {
-    let found = find(connection, id)?;
+    let found = file.find(id)?;
     Ok(found.filter(|found| !found.is_expired(now) && found.is_by(token) && !found.is_withdrawn))
 }
 
-/// Whether this token may change the record: it is in flight and belongs to the token.
-pub(super) fn owns(
-    connection: &Connection,
-    id: &RecordId,
-    token: &Token,
-    now: &Now,
-) -> Result<bool, Error> {
-    let own = own(connection, id, token, now)?;
-    Ok(own.is_some_and(|found| found.is_in_flight()))
-}
-
-/// Ends a hold with an outcome.
+/// Ends the hold in this place with an outcome.
 pub(super) fn complete_as(
-    connection: &Connection,
+    file: File<'_>,
     id: &RecordId,
+    place: i64,
     token: &Token,
     expires_at: Millis,
     outcome: &Bytes,
     now: &Now,
 ) -> Result<(), Error> {
-    connection.prepare_cached(KEEP)?.execute(params![
+    let values = params![
+        place,
         id.as_bytes(),
         token.as_bytes(),
         expires_at,
         PhaseTag::Completed,
         outcome.as_ref(),
         Millis::at(now.dates),
-    ])?;
-    Ok(())
+    ];
+    file.write(KEEP, values)
 }
 
 /// When a hold that is not renewed from now on may be forgotten.

@@ -11,10 +11,12 @@ use rusqlite::{Connection, Error, Row};
 
 use super::{row::Stored, statements::COUNT};
 use crate::{
-    StoreError,
     log_text::Causes,
     record::ScopeId,
-    store::share::{BYTES_PER_RECORD, admit},
+    store::{
+        StoreError,
+        share::{BYTES_PER_RECORD, admit},
+    },
 };
 
 /// The counts of one file. All stores in it share them.

@@ -26,6 +26,7 @@ pub(super) struct Stored {
     pub(super) spent: SpentTokens,
     /// `None` in a record of an earlier version of this library.
     pub(super) scope: Option<ScopeId>,
+    pub(super) place: i64,
 }
 
 /// The value of the column `phase`; another number comes from another version of this library.
@@ -80,6 +81,7 @@ impl Stored {
             is_withdrawn,
             spent,
             scope: row.get(9)?,
+            place: row.get(14)?,
         })
     }
 

@@ -14,11 +14,16 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, ErrorCode};
 
+use crate::log_text::Causes;
+
 use super::{
     SqliteStoreError,
     file::LockedFile,
-    guard::{self, Guard, execute},
-    job::Job,
+    guard::{self, Guard, Lost, execute},
+    index,
+    job::{Call, Job},
+    loading,
+    places::Places,
 };
 
 /// Threads that take jobs from one queue. When dropped, they finish what is queued, close the file and end.
@@ -112,7 +117,11 @@ const MAX_BATCH: usize = 128;
 
 impl Workers {
     /// The one thread that writes.
-    pub(super) fn writing(connection: Connection, file: &Arc<LockedFile>) -> io::Result<Self> {
+    pub(super) fn writing(
+        connection: Connection,
+        file: &Arc<LockedFile>,
+        places: Places,
+    ) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel();
         let waiting = Arc::<AtomicUsize>::default();
         let inbox = Inbox {
@@ -122,7 +131,7 @@ impl Workers {
         let file = Arc::clone(file);
         let thread = thread::Builder::new().name("sqlite-writer".into());
         let thread = thread.spawn(move || {
-            write(&connection, &file, &inbox);
+            write(&connection, &file, &places, &inbox);
             // The lock is released last, when SQLite has closed the file.
             drop(connection);
             drop(file);
@@ -231,7 +240,7 @@ fn read(connection: &Connection, jobs: &Shared) {
 }
 
 /// One transaction after the other, each with everything that was queued while the previous one was being made durable.
-fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
+fn write(connection: &Connection, file: &LockedFile, places: &Places, inbox: &Inbox) {
     let guard = Guard::default();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     let mut alone: usize = 0;
@@ -239,8 +248,9 @@ fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
         batch.push(first);
         let most = if alone > 0 { 1 } else { MAX_BATCH };
         alone = alone.saturating_sub(1);
-        let cause = match commit(connection, file, &guard, inbox, &mut batch, most) {
+        let cause = match commit(connection, file, &guard, places, inbox, &mut batch, most) {
             Ok(()) => {
+                places.commit();
                 batch.drain(..).for_each(|job| job.answer(None));
                 continue;
             }
@@ -256,6 +266,10 @@ fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
             _ => {}
         }
         let lost = guard.abandon(connection, cause);
+        match lost {
+            Lost::Undone(_) => places.undo(),
+            Lost::Unknown(_) => places.forget(),
+        }
         batch.drain(..).for_each(|job| job.answer(Some(&lost)));
     }
 }
@@ -265,17 +279,20 @@ fn commit(
     connection: &Connection,
     file: &LockedFile,
     guard: &Guard,
+    places: &Places,
     inbox: &Inbox,
     batch: &mut Vec<Box<dyn Job>>,
     most: usize,
 ) -> Result<(), Arc<rusqlite::Error>> {
     guard.begin(connection)?;
+    loading::watch(connection, places)?;
     if !file.is_in_place() {
         return Err(Arc::new(guard::moved()));
     }
+    loading::refresh(connection, places)?;
     while let Some(job) = batch.last_mut() {
-        run(connection, guard, job.as_mut())?;
-        if batch.len() >= most {
+        run(connection, guard, places, job.as_mut())?;
+        if batch.len() >= most || places.is_to_be_read() {
             break;
         }
         match inbox.next_if_any() {
@@ -283,7 +300,28 @@ fn commit(
             None => break,
         }
     }
+    move_some(connection, guard, places)?;
     guard.commit(connection)
+}
+
+/// Does a part of a round. If it fails, such as because its pages are damaged, its records stay in memory.
+fn move_some(
+    connection: &Connection,
+    guard: &Guard,
+    places: &Places,
+) -> Result<(), Arc<rusqlite::Error>> {
+    if !places.are_due() {
+        return Ok(());
+    }
+    let work = |connection: &Connection| index::move_some(connection, places);
+    let mut moves = Call::new(work, |moved: Result<(), SqliteStoreError>| {
+        if let Err(error) = moved {
+            tracing::error!(error = %Causes(&error), "the index of the records in a SQLite file could not be written");
+        }
+    });
+    run(connection, guard, places, &mut moves)?;
+    Box::new(moves).answer(None);
+    Ok(())
 }
 
 /// Runs one job so that its failure undoes no other caller's work. An error means that the transaction is lost.
@@ -292,9 +330,11 @@ fn commit(
 fn run(
     connection: &Connection,
     guard: &Guard,
-    job: &mut dyn Job,
+    places: &Places,
+    job: &mut (dyn Job + '_),
 ) -> Result<(), Arc<rusqlite::Error>> {
     execute(connection, "savepoint idempotency_job")?;
+    let before = places.mark();
     let failure = job.run(connection).err();
     guard::reset(connection)?;
     if !guard.is_intact(connection) {
@@ -305,6 +345,7 @@ fn run(
     }
     if failure.is_some() {
         execute(connection, "rollback to idempotency_job")?;
+        places.undo_to(before);
     }
     execute(connection, "release idempotency_job")
 }

@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
 use super::{
-    SqliteDatabase, SqliteStore, SqliteStoreError, guard, records, room::Changes, threads::Turn,
-    timeline::Now,
+    SqliteDatabase, SqliteStore, SqliteStoreError, guard, index::File, records, room::Changes,
+    threads::Turn, timeline::Now,
 };
 use crate::store::{
     IfOwner, Store,
@@ -127,26 +127,25 @@ async fn commit<T: 'static>(
         ));
     };
     let (store, hold) = (store.clone(), entry.hold.clone());
-    store.known.add(&hold.id);
-    let commit = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+    let commit = move |file: File<'_>, now: &Now, changes: &mut Changes| {
         // Asked first. Nothing can come in between, because only one thread writes.
-        let may_commit = records::may_commit(connection, &entry.hold, entry.is_held, now)?;
+        let may_commit = records::may_commit(file, &entry.hold, entry.is_held, now)?;
         let IfOwner::Done(before) = may_commit else {
             return Ok(IfOwner::NotOwner);
         };
-        let value = work(connection)?;
+        let value = work(file.connection)?;
         // The effects of the work are gone, and its record would be written alone.
-        if connection.is_autocommit() {
+        if file.connection.is_autocommit() {
             return Err(guard::ended());
         }
         let outcome = end(ending, value)?;
         let expires_at = records::commit_outcome(
-            connection,
+            file,
             &outcome.hold(&entry.hold),
             &entry.fingerprint,
             &outcome.bytes,
             entry.is_held,
-            before,
+            &before,
             now,
             changes,
         )?;

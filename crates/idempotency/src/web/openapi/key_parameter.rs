@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::title_case;
 use crate::{
-    HttpConfig, IdempotencyKey, KeySyntax, key::BARE_PUNCTUATION, key_source::places_of,
+    HttpConfig, IdempotencyKey,
+    key::{BARE_PUNCTUATION, KeySyntax, places_of},
     options::EffectiveOptions,
 };
 
@@ -87,17 +88,12 @@ fn key_description(config: &HttpConfig, options: &EffectiveOptions) -> String {
     )
 }
 
-/// What holds for callers without scope and credentials only.
+/// What holds for callers without scope and credentials only. A schema cannot say it, because no document knows who calls.
 fn anonymous(config: &HttpConfig) -> String {
     match config.min_anonymous_key_length {
         0 | 1 => String::new(),
         min => format!(" A caller without credentials sends at least {min} characters."),
     }
-}
-
-/// The shortest key that every caller may send: no document knows who calls.
-fn min_length(config: &HttpConfig) -> usize {
-    config.min_anonymous_key_length.max(1)
 }
 
 /// The description and the schema of a field that is not the library's.
@@ -111,10 +107,7 @@ fn own_key(config: &HttpConfig, options: &EffectiveOptions) -> [(&'static str, V
     );
     [
         ("description", description.into()),
-        (
-            "schema",
-            json!({ "type": "string", "minLength": min_length(config) }),
-        ),
+        ("schema", json!({ "type": "string", "minLength": 1 })),
     ]
 }
 
@@ -122,17 +115,17 @@ fn key_schema(config: &HttpConfig) -> Value {
     // The characters of a string between its quotes; at either end, a space is not one of them.
     let inner = r#"([!#-\[\]-~]|\\["\\])"#;
     let quoted = format!(r#""{inner}(( |{inner})*{inner})?""#);
-    let (min, max) = (min_length(config), IdempotencyKey::MAX_LENGTH);
+    let max = IdempotencyKey::MAX_LENGTH;
     match config.key_syntax {
         KeySyntax::Quoted => json!({
             // Each character of a key may be preceded by a backslash.
-            "type": "string", "format": "sf-string", "minLength": 2 + min, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
+            "type": "string", "format": "sf-string", "minLength": 2 + 1, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
         }),
         KeySyntax::QuotedOrBare => {
             let first = BARE_PUNCTUATION.replace([':', '@'], "");
             let bare = format!("[A-Za-z0-9{first}][A-Za-z0-9{BARE_PUNCTUATION}]*");
             let pattern = format!("^({bare}|{quoted})$");
-            json!({ "type": "string", "minLength": min, "maxLength": max, "pattern": pattern })
+            json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
         }
     }
 }

@@ -6,7 +6,9 @@ use http::StatusCode;
 
 use super::Problem;
 use crate::{
-    HttpConfig, HttpRejection, IdempotencyKey, KeyError, KeySyntax, key::BARE_PUNCTUATION,
+    HttpConfig, IdempotencyKey,
+    http_rejection::HttpRejection,
+    key::{BARE_PUNCTUATION, KeyError, KeySyntax},
     store::StoreErrorKind,
 };
 

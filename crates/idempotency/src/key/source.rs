@@ -16,8 +16,9 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use http::{Method, Request};
 
 use crate::{
-    IdempotencyKey, KeyError, KeySyntax,
+    IdempotencyKey,
     fingerprint::{Member, member},
+    key::{KeyError, KeySyntax},
 };
 
 use place::Place;
@@ -34,7 +35,7 @@ pub type KeyFn = fn(&KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyReject
 /// A request, as a [`KeyFn`] sees it: its head, and its body if the function asks for it.
 ///
 /// ```
-/// use idempotency::{IdempotencyKey, KeyRejection, KeyRequest, idempotent};
+/// use idempotency::{IdempotencyKey, idempotent, key::{KeyRejection, KeyRequest}};
 ///
 /// /// The client's own number of the order: `{"order": {"number": "2025-117"}}`.
 /// fn order_number(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyRejection> {
@@ -65,7 +66,7 @@ impl<'a> KeyRequest<'a> {
     ///
     /// ```
     /// use bytes::Bytes;
-    /// use idempotency::{IdempotencyKey, KeyRequest};
+    /// use idempotency::{IdempotencyKey, key::KeyRequest};
     ///
     /// let (head, ()) = http::Request::new(()).into_parts();
     /// let body = Bytes::from_static(br#"{"order": {"number": 117}}"#);
@@ -107,7 +108,7 @@ impl<'a> KeyRequest<'a> {
     /// The key in the header field of this name: its whole value, or the text between its double quotes.
     ///
     /// ```
-    /// use idempotency::{IdempotencyKey, KeyRejection, KeyRequest};
+    /// use idempotency::{IdempotencyKey, key::{KeyRejection, KeyRequest}};
     ///
     /// fn delivery(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyRejection> {
     ///     request.header("x-shopify-webhook-id")

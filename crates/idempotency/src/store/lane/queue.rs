@@ -49,20 +49,16 @@ const MAX_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a slow statement is remembered.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// How many statements are under way at most. While one waits for its commit, the server works on the other. With more,
-/// fewer steps would share a statement.
-const TURNS: usize = 2;
-
 /// More would make the first of them wait for the last one without saving much of a commit's cost.
 const MAX_TOGETHER: usize = 64;
 
 /// How much a statement carries, to the server or back: more would take longer to send than to commit.
-pub(in super::super) const MAX_TOGETHER_BYTES: usize = 1 << 20;
+pub(in crate::store) const MAX_TOGETHER_BYTES: usize = 1 << 20;
 
 impl<T: Together> Queue<T> {
     /// Whether a statement may go beside those that are under way.
     pub(super) const fn has_turn(&self) -> bool {
-        self.turns.len() < TURNS
+        self.turns.len() < T::TURNS
     }
 
     pub(super) fn begin_turn(&mut self) -> u64 {

@@ -1,8 +1,8 @@
 use std::{borrow::Cow, error::Error, fmt};
 
-use crate::KeyError;
+use crate::key::KeyError;
 
-/// Why a [`KeyFn`](crate::KeyFn) cannot say what the key of a request is. The request does not run.
+/// Why a [`KeyFn`](crate::key::KeyFn) cannot say what the key of a request is. The request does not run.
 ///
 /// `?` makes one of a [`KeyError`], for which the client gets 400.
 pub struct KeyRejection(Kind);
@@ -22,7 +22,7 @@ impl KeyRejection {
     /// The client's mistake: it gets 400 with this text, which follows "is not valid: " and should not repeat what was sent.
     ///
     /// ```
-    /// use idempotency::{IdempotencyKey, KeyRejection, KeyRequest};
+    /// use idempotency::{IdempotencyKey, key::{KeyRejection, KeyRequest}};
     ///
     /// fn order(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyRejection> {
     ///     match request.header("x-order")? {

@@ -1,4 +1,4 @@
-//! Sends together what arrives while a statement is under way.
+//! Sends together what arrives while a statement is under way: one call of the database for many keys.
 
 mod queue;
 
@@ -12,17 +12,21 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::connections::{Apart, Attempt, silence};
-use crate::StoreError;
+use super::StoreError;
 use queue::{Queue, Waiting};
 
 pub(super) use queue::MAX_TOGETHER_BYTES;
 
 /// Steps of one kind, each on a key of its own, that one statement can do together.
 pub(super) trait Together: Send + Sync + 'static {
+    /// How many statements are under way at most. With more, fewer steps share a statement; with fewer, a step waits longer for
+    /// its own.
+    const TURNS: usize;
+
     type Step: Send + Sync + 'static;
     /// What a step finds or leaves.
     type Done: Send + 'static;
+    type Attempt: Attempt;
 
     /// How much a step adds to its statement.
     fn bytes(step: &Self::Step) -> usize;
@@ -33,14 +37,46 @@ pub(super) trait Together: Send + Sync + 'static {
         steps: &[Self::Step],
         deadline: Instant,
         patience: Duration,
-    ) -> impl Future<Output = Sent<Self::Done>> + Send;
+    ) -> impl Future<Output = Sent<Self>> + Send;
 }
 
 /// What each step of a statement comes to. One that comes to nothing has not been done, and goes alone.
-pub(super) type Sent<T> = Result<Vec<Option<Result<T, StoreError>>>, Apart>;
+pub(super) type Sent<T> =
+    Result<Vec<Option<Result<<T as Together>::Done, StoreError>>>, ApartOf<T>>;
+
+type ApartOf<T> = <<T as Together>::Attempt as Attempt>::Apart;
+
+/// What is known of a step before it goes alone: until when it may take, and whether it may have been done with others.
+pub(super) trait Attempt: Send + Sized {
+    /// Why steps that went together have no results.
+    type Apart: Apart;
+
+    /// Nothing has been sent.
+    fn first() -> Self;
+
+    fn deadline(&self) -> Instant;
+
+    /// The same, after it was sent together with others. An error if a step alone would fail too.
+    fn together(self, apart: Self::Apart) -> Result<Self, StoreError>;
+
+    /// The error at the deadline.
+    fn silence() -> StoreError;
+}
+
+/// Why steps that went together have no results.
+pub(super) trait Apart: Send + 'static {
+    /// They were not done.
+    fn undone() -> Self;
+
+    /// They may have been done.
+    fn lost(reason: String) -> Self;
+
+    /// The same, for one of several.
+    fn for_one(&self) -> Self;
+}
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
-/// [`TURNS`](queue::TURNS) statements are go together in the next one.
+/// [`TURNS`](Together::TURNS) statements are go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.
@@ -55,7 +91,7 @@ enum Reply<T: Together> {
     /// No other step is waiting, so this one goes alone.
     Turn(Turn<T>),
     Done(Result<T::Done, StoreError>),
-    Apart(Apart),
+    Apart(ApartOf<T>),
 }
 
 /// The right to send the next statement. Those that wait go when it ends.
@@ -68,7 +104,7 @@ struct Turn<T: Together> {
 enum Joined<T: Together> {
     Done(Result<T::Done, StoreError>),
     /// It has to go alone: in its turn, or outside of the lane.
-    Alone(Option<Turn<T>>, Attempt),
+    Alone(Option<Turn<T>>, T::Attempt),
 }
 
 impl<T: Together> Lane<T> {
@@ -87,7 +123,7 @@ impl<T: Together> Lane<T> {
     pub(super) async fn run<F>(
         &self,
         step: impl FnOnce() -> T::Step,
-        alone: impl FnOnce(Attempt) -> F,
+        alone: impl FnOnce(T::Attempt) -> F,
     ) -> Result<T::Done, StoreError>
     where
         F: Future<Output = Result<T::Done, StoreError>>,
@@ -106,7 +142,7 @@ impl<T: Together> Lane<T> {
 
     /// Waits until the step has been done with others, or has to go alone.
     async fn join(&self, step: impl FnOnce() -> T::Step) -> Result<Joined<T>, StoreError> {
-        let attempt = Attempt::first();
+        let attempt = T::Attempt::first();
         let (number, mut patient_until, mut replied) = {
             let mut queue = self.0.queue.lock();
             if queue.has_turn() {
@@ -126,10 +162,10 @@ impl<T: Together> Lane<T> {
                 }
                 // The statement was dropped midway, with its runtime.
                 Ok(Err(dropped)) => {
-                    let lost = Apart::Lost(dropped.to_string());
+                    let lost = ApartOf::<T>::lost(dropped.to_string());
                     return Ok(Joined::Alone(None, attempt.together(lost)?));
                 }
-                Err(_) if Instant::now() >= attempt.deadline() => return Err(silence()),
+                Err(_) if Instant::now() >= attempt.deadline() => return Err(T::Attempt::silence()),
                 Err(_) => patient_until = self.0.overtake(number),
             }
         }
@@ -222,7 +258,7 @@ async fn go_together<T: Together>(next: Vec<Waiting<T>>, turn: Turn<T>) {
         Ok(done) => {
             turn.lane.queue.lock().note_time(began.elapsed());
             for (reply, done) in replies.into_iter().zip(done) {
-                drop(reply.send(done.map_or(Reply::Apart(Apart::Undone), Reply::Done)));
+                drop(reply.send(done.map_or(Reply::Apart(ApartOf::<T>::undone()), Reply::Done)));
             }
         }
         Err(apart) => {
