@@ -125,7 +125,7 @@ pub(crate) async fn firestore() -> Option<Backend> {
     let store = FirestoreStore::connect_to_emulator(&project, &proxy).await;
     let documents = Documents::new(&address, &project);
     let store = skewed(store.expect("a store"), move |time| {
-        documents.set_back(time)
+        documents.set_back(time);
     });
     Some(Backend::on_disturbed(store, disturbed).coarse())
 }

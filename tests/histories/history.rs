@@ -20,6 +20,7 @@ pub(crate) struct Operation {
     pub(crate) returned: u64,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are calls")]
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Call {

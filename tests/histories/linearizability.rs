@@ -33,7 +33,7 @@ struct Search<'a> {
 }
 
 /// Looks for an order of these operations on a key that was like this before them.
-pub(crate) fn explain(key: &Reference, operations: &[Operation]) -> Result<(), Unexplained> {
+pub(crate) fn explain(key: &Reference, operations: &[Operation]) -> Result<(), Box<Unexplained>> {
     assert!(operations.len() <= 128, "{} are too many", operations.len());
     let replied = (0..).zip(operations);
     let replied = replied.filter(|(_, operation)| operation.returned != u64::MAX);
@@ -49,11 +49,11 @@ pub(crate) fn explain(key: &Reference, operations: &[Operation]) -> Result<(), U
     if search.goes_on(0, key) {
         return Ok(());
     }
-    Err(Unexplained {
+    Err(Box::new(Unexplained {
         operations: operations.to_vec(),
         longest: search.longest,
         key: search.key,
-    })
+    }))
 }
 
 const fn place_of(place: usize) -> Places {

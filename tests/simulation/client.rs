@@ -61,7 +61,7 @@ async fn until_answered(
                 world.note(format!("{operation} gets {status} from {service}"));
             }
             Ok(Err(error)) => {
-                world.note(format!("{operation} gets nothing from {service}: {error}"))
+                world.note(format!("{operation} gets nothing from {service}: {error}"));
             }
             Err(_) => world.note(format!("{operation} leaves {service}")),
         }

@@ -53,13 +53,13 @@ impl World {
     }
 
     pub(crate) fn note(&self, what: impl Into<String>) {
-        self.0.lock().note(what.into());
+        self.0.lock().note(&what.into());
     }
 
     /// Notes that a promise is broken.
     pub(crate) fn breaks(&self, what: impl Into<String>) {
         let (what, mut seen) = (what.into(), self.0.lock());
-        seen.note(format!("BROKEN: {what}"));
+        seen.note(&format!("BROKEN: {what}"));
         seen.broken.get_or_insert(what);
     }
 
@@ -90,7 +90,7 @@ impl World {
         seen.runs += 1;
         let run = seen.runs;
         seen.operation(operation).runs += 1;
-        seen.note(format!("run {run} of {operation}, attempt {attempt}"));
+        seen.note(&format!("run {run} of {operation}, attempt {attempt}"));
         run
     }
 
@@ -102,7 +102,7 @@ impl World {
     pub(crate) fn responds(&self, operation: &str, response: &str, is_stored: bool) {
         let mut seen = self.0.lock();
         let which = if is_stored { "" } else { ", not stored yet" };
-        seen.note(format!("{operation} gets {response}{which}"));
+        seen.note(&format!("{operation} gets {response}{which}"));
         let is_own = response.starts_with(&format!("{operation} by "));
         if is_stored {
             let responses = &mut seen.operation(operation).responses;
@@ -137,10 +137,11 @@ impl World {
 }
 
 impl Seen {
-    fn note(&mut self, what: String) {
-        let time = match turmoil::in_simulation() {
-            true => turmoil::sim_elapsed().unwrap_or_default(),
-            false => self.time,
+    fn note(&mut self, what: &str) {
+        let time = if turmoil::in_simulation() {
+            turmoil::sim_elapsed().unwrap_or_default()
+        } else {
+            self.time
         };
         self.trace
             .push(format!("{:7.3} {what}", time.as_secs_f64()));

@@ -25,7 +25,11 @@ pub fn random<T>() -> T
 where
     StandardUniform: Distribution<T>,
 {
+<<<<<<< HEAD
     NUMBERS.with_borrow_mut(RngExt::random)
+=======
+    NUMBERS.with_borrow_mut(SmallRng::random)
+>>>>>>> main
 }
 
 /// As `rand::random_range`.

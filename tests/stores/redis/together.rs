@@ -19,6 +19,9 @@ use crate::{claim, proxy::Proxy, won};
 
 const BOOKED: Bytes = Bytes::from_static(b"booked");
 
+/// What somebody does to the record under this name.
+type Damage = dyn Fn(&mut redis::Connection, &str);
+
 /// How many go alone, before the others share a call.
 const ALONE: usize = 4;
 
@@ -66,7 +69,7 @@ async fn look_at_all(store: &RedisStore, holds: &[Hold]) -> Vec<Result<bool, Sto
 }
 
 #[track_caller]
-fn assert_all<T: PartialEq + std::fmt::Debug>(results: Vec<T>, expected: &T) {
+fn assert_all<T: PartialEq + std::fmt::Debug>(results: &[T], expected: &T) {
     assert!(results.iter().all(|it| it == expected), "{results:?}");
 }
 
@@ -89,15 +92,15 @@ async fn what_arrives_during_two_calls_goes_in_the_next_one() {
         let holds = many();
         let counts = [
             calls(&server, async {
-                assert_all(claim_all(&store, &holds).await, &Ok(won(1)));
+                assert_all(&claim_all(&store, &holds).await, &Ok(won(1)));
             })
             .await,
             calls(&server, async {
-                assert_all(complete_all(&store, &holds, &BOOKED).await, &Ok(true));
+                assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
             })
             .await,
             calls(&server, async {
-                assert_all(look_at_all(&store, &holds).await, &Ok(true));
+                assert_all(&look_at_all(&store, &holds).await, &Ok(true));
             })
             .await,
         ];
@@ -133,10 +136,10 @@ async fn each_step_of_a_call_gets_what_its_own_record_says() {
     let all: Vec<_> = losers.iter().chain(&winners).cloned().collect();
     let completed = complete_all(&store, &all, &BOOKED).await;
     let (by_losers, by_winners) = completed.split_at(losers.len());
-    assert_all(by_losers.to_vec(), &Ok(false));
-    assert_all(by_winners.to_vec(), &Ok(true));
+    assert_all(by_losers, &Ok(false));
+    assert_all(by_winners, &Ok(true));
     // A completion that is sent again is recognised.
-    assert_all(complete_all(&store, &winners, &BOOKED).await, &Ok(true));
+    assert_all(&complete_all(&store, &winners, &BOOKED).await, &Ok(true));
     for (claimed, hold) in claim_all(&store, &rivals(&winners))
         .await
         .iter()
@@ -147,7 +150,7 @@ async fn each_step_of_a_call_gets_what_its_own_record_says() {
         };
         assert_eq!(outcome, &BOOKED);
     }
-    assert_all(look_at_all(&store, &many()).await, &Ok(false));
+    assert_all(&look_at_all(&store, &many()).await, &Ok(false));
 }
 
 /// Each outcome is the one of its key, whether it travels alone or not.
@@ -163,7 +166,7 @@ async fn a_call_carries_and_returns_a_mebibyte_at_most() {
         let holds = many();
         claim_all(&store, &holds).await;
         let completed = calls(&server, async {
-            assert_all(complete_all(&store, &holds, &outcome).await, &Ok(true));
+            assert_all(&complete_all(&store, &holds, &outcome).await, &Ok(true));
         });
         let completed = completed.await;
         let replayed = calls(&server, async {
@@ -187,7 +190,7 @@ async fn a_record_that_cannot_be_read_fails_alone_among_many() {
         return;
     };
     let mut connection = server.connection();
-    let damages: [&dyn Fn(&mut redis::Connection, &str); 3] = [
+    let damages: [&Damage; 3] = [
         &|connection, name| {
             let mut bytes = get(connection, name);
             bytes[0] = 3;
@@ -237,12 +240,15 @@ async fn a_full_server_refuses_each_claim_of_a_call_and_takes_each_completion() 
     };
     let store = connect(&server).await;
     let holds = many();
-    assert_all(claim_all(&store, &holds).await, &Ok(won(1)));
+    assert_all(&claim_all(&store, &holds).await, &Ok(won(1)));
     let limited: Result<(), _> = redis::cmd("CONFIG")
         .arg(&["SET", "maxmemory", "1"])
         .query(&mut server.connection());
     limited.expect("the limit");
-    assert_all(claim_all(&store, &many()).await, &Err(StoreErrorKind::Full));
+    assert_all(
+        &claim_all(&store, &many()).await,
+        &Err(StoreErrorKind::Full),
+    );
     // Some claims of a call are of keys that are there.
     let mixed: Vec<_> = rivals(&holds).into_iter().zip(many()).collect();
     let mixed: Vec<_> = mixed.into_iter().flat_map(<[Hold; 2]>::from).collect();
@@ -253,7 +259,7 @@ async fn a_full_server_refuses_each_claim_of_a_call_and_takes_each_completion() 
         };
         assert_eq!(claimed, expected, "{index}");
     }
-    assert_all(complete_all(&store, &holds, &BOOKED).await, &Ok(true));
+    assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
 }
 
 /// The connection breaks before the replies are there, and the script is not on the server any more.
@@ -269,14 +275,14 @@ async fn steps_whose_call_has_no_reply_are_recognised_as_taken() {
     for _ in 0..8 {
         let holds = many();
         proxy.lose_the_next_reply();
-        assert_all(claim_all(&store, &holds).await, &Ok(won(1)));
+        assert_all(&claim_all(&store, &holds).await, &Ok(won(1)));
         let flushed: Result<(), _> = redis::cmd("SCRIPT")
             .arg("FLUSH")
             .query(&mut server.connection());
         flushed.expect("the scripts are removed");
         proxy.lose_the_next_reply();
-        assert_all(complete_all(&store, &holds, &BOOKED).await, &Ok(true));
-        assert_all(look_at_all(&store, &holds).await, &Ok(true));
+        assert_all(&complete_all(&store, &holds, &BOOKED).await, &Ok(true));
+        assert_all(&look_at_all(&store, &holds).await, &Ok(true));
     }
     assert_eq!(proxy.lost_replies(), 16);
 }
@@ -290,9 +296,9 @@ async fn a_step_whose_caller_leaves_while_it_waits_is_not_taken() {
     let holds = many();
     assert!(claim_all(&store, &holds).now_or_never().is_none());
     let next = many();
-    assert_all(claim_all(&store, &next).await, &Ok(won(1)));
+    assert_all(&claim_all(&store, &next).await, &Ok(won(1)));
     let (alone, waited) = holds.split_at(ALONE);
-    assert_all(look_at_all(&store, waited).await, &Ok(false));
+    assert_all(&look_at_all(&store, waited).await, &Ok(false));
     // Those that were on their way may have arrived, and keep their keys or give them back.
     assert_eq!(look_at_all(&store, alone).await.len(), ALONE);
 }
@@ -305,10 +311,10 @@ async fn a_server_that_is_gone_refuses_all_steps_at_once_and_serves_them_when_it
         return;
     };
     let store = connect(&server).await;
-    assert_all(claim_all(&store, &many()).await, &Ok(won(1)));
+    assert_all(&claim_all(&store, &many()).await, &Ok(won(1)));
     server.stop();
     let unavailable = Err(StoreErrorKind::Unavailable);
-    assert_all(claim_all(&store, &many()).await, &unavailable);
+    assert_all(&claim_all(&store, &many()).await, &unavailable);
     server.start_again();
-    assert_all(claim_all(&store, &many()).await, &Ok(won(1)));
+    assert_all(&claim_all(&store, &many()).await, &Ok(won(1)));
 }

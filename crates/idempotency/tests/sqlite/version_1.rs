@@ -31,7 +31,7 @@ const TABLES: &str = "
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
 ";
 
-/// Key, token, attempt, phase, lease_until, outcome, spent, label. The names of the keys are below.
+/// Key, token, attempt, phase, `lease_until`, outcome, spent, label. The names of the keys are below.
 const ROWS: &str = "
     insert into idempotency_records
     select column1, ?1, column2, column3, 4000000000000 + column3, column4, column5, column6, column7,
