@@ -25,11 +25,7 @@ pub fn random<T>() -> T
 where
     StandardUniform: Distribution<T>,
 {
-<<<<<<< HEAD
-    NUMBERS.with_borrow_mut(RngExt::random)
-=======
     NUMBERS.with_borrow_mut(SmallRng::random)
->>>>>>> main
 }
 
 /// As `rand::random_range`.
