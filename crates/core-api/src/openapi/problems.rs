@@ -59,7 +59,7 @@ fn problems(path: &str, operation: &Value, needs_token: bool) -> Vec<ApiError> {
     if path == "/page/keys" {
         problems.extend([unavailable(), ApiError::Busy]);
     }
-    if path == "/page/{file}" {
+    if matches!(path, "/page/{file}" | "/docs/{file}") {
         problems.push(ApiError::UnknownRoute);
     }
     if !path.starts_with("/bookings") || id.starts_with("options") {
