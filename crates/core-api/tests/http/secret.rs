@@ -1,8 +1,7 @@
 //! The secret with which keys are stored, and its file.
 
 use std::{
-    fs,
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Output,
