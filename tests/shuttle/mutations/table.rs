@@ -124,13 +124,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "        Err(_) => false,",
     },
     Mutation {
-        name: "a completion whose reply was lost is not repeated",
-        file: "engine/finish.rs",
-        find: "            tokio::spawn(held.end_later(persist, None).in_current_span());
-            unheard(executed(None))",
-        replace: "            unheard(executed(None))",
-    },
-    Mutation {
         name: "a run ends with its client",
         file: "engine/detach_on_drop.rs",
         find: "            self.runtime.spawn(run.map(drop));",
