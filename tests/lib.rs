@@ -5,6 +5,7 @@
 pub mod core_api;
 #[path = "../crates/idempotency/tests/support/delegate.rs"]
 pub mod delegate;
+pub mod faulty;
 pub mod fuzz;
 pub mod log;
 pub mod proxy;

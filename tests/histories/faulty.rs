@@ -1,19 +1,12 @@
-//! Stores with a mistake, which the histories have to find.
-
-use std::time::SystemTime;
+//! A store with a mistake that only concurrent histories find.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use idempotency::{
     MemoryStore, Store,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Phase, Record, RecordId, Resolution, StoreError},
+    store::{Claim, ClaimRequest, Phase, Record, RecordId, Resolution, StoreError},
 };
 use tests::delegate::Hooks;
 use tokio::task::yield_now;
-
-/// Completes whatever hold there is, whose ever it is.
-#[derive(Debug)]
-pub(crate) struct CompletesForAnyone(pub(crate) MemoryStore);
 
 /// Reads whether the key is free, and then takes it.
 #[derive(Debug)]
@@ -22,27 +15,6 @@ pub(crate) struct ReadsThenClaims(pub(crate) MemoryStore);
 async fn owner(store: &MemoryStore, id: &RecordId) -> Result<Option<Record>, StoreError> {
     let record = store.inspect(id).await?;
     Ok(record.filter(|record| matches!(record.phase, Phase::InFlight { .. })))
-}
-
-#[async_trait]
-impl Hooks for CompletesForAnyone {
-    fn store(&self) -> &dyn Store {
-        &self.0
-    }
-
-    async fn complete(
-        &self,
-        hold: &Hold,
-        outcome: Bytes,
-    ) -> Result<IfOwner<SystemTime>, StoreError> {
-        match owner(&self.0, &hold.id).await? {
-            Some(record) => {
-                let hold = hold.clone().with_token(record.token);
-                self.0.complete(&hold, outcome).await
-            }
-            None => self.0.complete(hold, outcome).await,
-        }
-    }
 }
 
 #[async_trait]

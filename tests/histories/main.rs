@@ -20,8 +20,10 @@ mod seeds;
 mod sequential;
 mod strategy;
 
+use tests::faulty::CompletesForAnyone;
+
 use backend::Backend;
-use faulty::{CompletesForAnyone, ReadsThenClaims};
+use faulty::ReadsThenClaims;
 
 /// A store that is not installed is skipped, loudly.
 #[track_caller]

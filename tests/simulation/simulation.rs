@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use idempotency::{__simulation1::seed_this_thread, Clock, MemoryStore, Store};
 use parking_lot::Mutex;
-use tests::delegate::Delegate;
+use tests::{delegate::Delegate, faulty::CompletesForAnyone};
 use tokio::runtime;
 
 use crate::{
     client::{self, ORDERS, REST},
     faults::{CLIENTS, Faults, QUIET_AFTER, SERVICES, STORE},
-    faulty::{CompletesForAnyone, ShortLeases},
+    faulty::ShortLeases,
     machines::{Handling, serve_bookings, serve_store},
     mail::Mail,
     rng::Rng,

@@ -142,10 +142,10 @@ async fn assert_read(place: &Place, version: &str) {
     assert_eq!(listed.len(), SECRETS.len() * 7);
     for listed in listed {
         let labels = listed.record.expect("a record").labels;
-        let is_erased = labels == Labels::new(Some("POST /work"), None);
+        let is_erased = labels == Labels::new(Some("POST /jobs"), None);
         let of_caller = |route| labels == Labels::new(Some(route), Some(CALLER));
         assert!(
-            is_erased || of_caller("POST /work") || of_caller("POST /rebuilt"),
+            is_erased || of_caller("POST /jobs") || of_caller("POST /rebuilt"),
             "{labels:?}"
         );
     }
@@ -154,12 +154,12 @@ async fn assert_read(place: &Place, version: &str) {
         let booked = service.send(Work::Book).await;
         booked.assert_replay(201);
         assert_eq!(booked.body, Work::Book.body(1, version, version));
-        assert_eq!(booked.header("location"), Some("/work/7"));
+        assert_eq!(booked.header("location"), Some("/jobs/7"));
         let other = service.send_as(Work::Book, Work::Stop).await;
         other.assert_problem("idempotency_key_reused");
         let quiet = service.send(Work::KeepQuiet).await;
         quiet.assert_problem("idempotency_response_not_stored");
-        assert_eq!(quiet.header("location"), Some("/work/7"));
+        assert_eq!(quiet.header("location"), Some("/jobs/7"));
         let rebuilt = service.send(Work::Rebuild).await;
         rebuilt.assert_replay(200);
         assert_eq!(rebuilt.text(), format!("shown to a retry: {version}"));

@@ -14,6 +14,7 @@ mod rotation;
 mod secret;
 mod service;
 mod subjects;
+mod together;
 mod transactional;
 mod verified;
 mod waking;

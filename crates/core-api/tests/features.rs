@@ -49,8 +49,7 @@ async fn a_database_that_is_not_compiled_in_ends_the_start_and_its_feature_is_na
     }
 }
 
-#[tokio::test]
-async fn without_any_database_it_serves_from_memory() {
+async fn in_memory() -> Server {
     let arguments = [
         "core-api",
         "--listen",
@@ -59,22 +58,19 @@ async fn without_any_database_it_serves_from_memory() {
         "memory:",
     ];
     let config = Config::try_parse_from(arguments).unwrap();
-    let server = Server::start(&config).await.unwrap();
+    Server::start(&config).await.unwrap()
+}
+
+#[tokio::test]
+async fn without_any_database_it_serves_from_memory() {
+    let server = in_memory().await;
     assert_ne!(server.address().port(), 0);
     server.serve(async {}).await.unwrap();
 }
 
 #[tokio::test]
 async fn without_swagger_ui_there_is_no_page_of_the_description_and_nothing_leads_to_it() {
-    let arguments = [
-        "core-api",
-        "--listen",
-        "127.0.0.1:0",
-        "--database",
-        "memory:",
-    ];
-    let config = Config::try_parse_from(arguments).unwrap();
-    let server = Server::start(&config).await.unwrap();
+    let server = in_memory().await;
     let origin = format!("http://{}", server.address());
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(server.serve(async { drop(stopped.await) }));

@@ -1,10 +1,10 @@
 //! Clients that leave at any of their polls.
 
 use idempotency::{Execution, StepError};
-use tokio::spawn;
+use tokio::{spawn, task::JoinHandle};
 
 use crate::{
-    client::{Failed, leave_after, value},
+    client::{Failed, Reply, leave_after, value},
     ledger::Ledger,
     search::search_leaving,
     world::{CHARGE, KEY, World, book},
@@ -18,15 +18,7 @@ fn a_client_that_leaves_keeps_the_key_from_nobody() {
         let world = World::new(speed);
         let leaver = spawn(leave_after(polls, world.call(KEY)));
         let stayer = world.client(KEY);
-        let reply = leaver.await.expect("no abort");
-        assert_eq!(value(stayer.await.expect("no abort")), 1);
-        let left = reply.is_none();
-        reply
-            .into_iter()
-            .for_each(|reply| assert_eq!(value(reply), 1));
-        assert_once(&world).await;
-        world.end().await;
-        left
+        all_get_the_response_of_one_run(world, leaver, [stayer]).await
     });
 }
 
@@ -39,17 +31,7 @@ fn a_client_that_leaves_while_it_waits_harms_no_run() {
         let stayer = world.client(KEY);
         let leaver = spawn(leave_after(polls, world.call(KEY)));
         let waits = world.client(KEY);
-        let reply = leaver.await.expect("no abort");
-        for client in [stayer, waits] {
-            assert_eq!(value(client.await.expect("no abort")), 1);
-        }
-        let left = reply.is_none();
-        reply
-            .into_iter()
-            .for_each(|reply| assert_eq!(value(reply), 1));
-        assert_once(&world).await;
-        world.end().await;
-        left
+        all_get_the_response_of_one_run(world, leaver, [stayer, waits]).await
     });
 }
 
@@ -61,20 +43,10 @@ fn a_client_that_leaves_during_a_take_over_keeps_the_steps() {
         let world = World::new(speed);
         world.lose_a_run().await;
         let ledger = world.ledger.clone();
-        let leaver = world.call_with(KEY, async move |run| charge_and_book(&ledger, run).await);
-        let leaver = spawn(leave_after(polls, leaver));
-        let ledger = world.ledger.clone();
-        let stayer = world.call_with(KEY, async move |run| charge_and_book(&ledger, run).await);
-        let stayer = spawn(stayer);
-        let reply = leaver.await.expect("no abort");
-        assert_eq!(value(stayer.await.expect("no abort")), 1);
-        let left = reply.is_none();
-        reply
-            .into_iter()
-            .for_each(|reply| assert_eq!(value(reply), 1));
-        assert_eq!(world.ledger.page(CHARGE).begun, 0, "charged again");
-        assert_once(&world).await;
-        world.end().await;
+        let leaver = spawn(leave_after(polls, charging(&world)));
+        let stayer = spawn(charging(&world));
+        let left = all_get_the_response_of_one_run(world, leaver, [stayer]).await;
+        assert_eq!(ledger.page(CHARGE).begun, 0, "charged again");
         left
     });
 }
@@ -86,18 +58,18 @@ fn a_client_that_leaves_during_a_step_does_not_repeat_it() {
     search_leaving(async |speed, polls| {
         let world = World::new(speed);
         let ledger = world.ledger.clone();
-        let leaver = world.call_with(KEY, async move |run| charge_and_book(&ledger, run).await);
-        let leaver = spawn(leave_after(polls, leaver));
-        let ledger = world.ledger.clone();
-        let stayer = world.call_with(KEY, async move |run| charge_and_book(&ledger, run).await);
-        let stayer = spawn(stayer);
-        let reply = leaver.await.expect("no abort");
-        assert_eq!(value(stayer.await.expect("no abort")), 1);
-        assert_eq!(world.ledger.page(CHARGE).effects, 1);
-        assert_once(&world).await;
-        world.end().await;
-        reply.is_none()
+        let leaver = spawn(leave_after(polls, charging(&world)));
+        let stayer = spawn(charging(&world));
+        let left = all_get_the_response_of_one_run(world, leaver, [stayer]).await;
+        assert_eq!(ledger.page(CHARGE).effects, 1);
+        left
     });
+}
+
+/// A call whose work has a step.
+fn charging(world: &World) -> impl Future<Output = Reply> + Send + use<> {
+    let ledger = world.ledger.clone();
+    world.call_with(KEY, async move |run| charge_and_book(&ledger, run).await)
 }
 
 async fn charge_and_book(ledger: &Ledger, run: Execution) -> Result<u32, Failed> {
@@ -112,9 +84,22 @@ async fn charge_and_book(ledger: &Ledger, run: Execution) -> Result<u32, Failed>
     }
 }
 
-/// One more retry gets the response of the only run.
-async fn assert_once(world: &World) {
-    assert_eq!(value(world.retry().await), 1);
+/// The others, whoever has not left, and one more retry have the response of the only run. Returns whether the leaver has left.
+async fn all_get_the_response_of_one_run(
+    world: World,
+    leaver: JoinHandle<Option<Reply>>,
+    others: impl IntoIterator<Item = JoinHandle<Reply>>,
+) -> bool {
+    let reply = leaver.await.expect("no abort");
+    for other in others {
+        assert_eq!(value(other.await.expect("no abort")), 1);
+    }
+    let left = reply.is_none();
+    for reply in reply.into_iter().chain([world.retry().await]) {
+        assert_eq!(value(reply), 1);
+    }
     let page = world.ledger.page(KEY);
     assert_eq!((page.begun, page.most_at_once), (1, 1));
+    world.end().await;
+    left
 }

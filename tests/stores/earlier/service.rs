@@ -56,7 +56,7 @@ impl Work {
     fn path(self) -> &'static str {
         match self {
             Self::Rebuild => "/rebuilt",
-            _ => "/work",
+            _ => "/jobs",
         }
     }
 
@@ -114,7 +114,7 @@ async fn carry_out(
         _ => {}
     }
     let body = work.body(execution.attempt(), &app.by, &receipt_by);
-    let response = (StatusCode::CREATED, [(LOCATION, "/work/7")], body);
+    let response = (StatusCode::CREATED, [(LOCATION, "/jobs/7")], body);
     Ok(match work {
         Work::KeepQuiet => (Extension(Disposition::Tombstone), response).into_response(),
         _ => response.into_response(),
@@ -177,7 +177,7 @@ impl Service {
             stopped: Semaphore::new(0),
         }));
         let router = Router::new()
-            .route("/work", post(carry_out))
+            .route("/jobs", post(carry_out))
             .route("/rebuilt", post(create_shown_once))
             .with_state(app.clone())
             .layer(Extension(idempotency.clone()))

@@ -18,9 +18,13 @@ use tracing::Level;
 
 use super::{
     behind_a_proxy, connection, database, hex, hold_on, new_hold, request, sql, store,
-    together::{BOOKED, claim_all, complete_all, many},
+    together::many,
 };
-use crate::{claim, within_a_minute, won};
+use crate::{
+    claim,
+    together::{BOOKED, claim_all, complete_all},
+    within_a_minute, won,
+};
 
 /// Their statement goes on for the others, and what it took for them is withdrawn as ever.
 // proves: dropped-future-loses-nothing, late-claim-holds-key
@@ -34,7 +38,7 @@ async fn callers_that_leave_take_nothing_from_the_others() {
     for _ in 0..2 {
         let warm = many();
         claim_all(&store, &warm).await;
-        complete_all(&store, &warm).await;
+        complete_all(&store, &warm, &BOOKED).await;
     }
     let holds = many();
     let mut claims = Vec::new();
@@ -78,7 +82,7 @@ async fn callers_that_leave_take_nothing_from_the_others() {
         let next = claim(&store, &hold_on(left.id), &request()).await;
         assert_eq!(next.ok(), Some(won(1)));
     }
-    for completed in complete_all(&store, &holds[8..]).await {
+    for completed in complete_all(&store, &holds[8..], &BOOKED).await {
         assert_eq!(completed, Ok(true));
     }
 }
@@ -248,9 +252,10 @@ async fn slow_commits_take_no_statement_apart() {
                 claims == (Ok(won(1)), in_flight.clone()) || claims == (in_flight, Ok(won(1)));
             assert!(is_won_once, "{claims:?}");
         }
+        let booked = BOOKED;
         tokio::join!(
-            complete_all(&stores[0], &holds),
-            complete_all(&stores[1], &rivals),
+            complete_all(&stores[0], &holds, &booked),
+            complete_all(&stores[1], &rivals, &booked),
         );
     }
     let text = log.text();

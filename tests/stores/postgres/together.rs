@@ -14,34 +14,12 @@ use super::{
     behind_a_proxy, database, hex, hold_on, new_hold, pooler, request, round_trips::counted, sql,
     store,
 };
-use crate::{claim, paused_time::PausedTime, won};
-
-/// What a run stores.
-pub(super) const BOOKED: Bytes = Bytes::from_static(b"booked");
-
-/// Claims these keys at once: the first two go alone, and the others together behind them.
-pub(super) async fn claim_all(
-    store: &PostgresStore,
-    holds: &[Hold],
-) -> Vec<Result<Claim, StoreErrorKind>> {
-    let claims = holds.iter().map(|hold| async {
-        let claimed = claim(store, hold, &request()).await;
-        claimed.map_err(|error| error.kind())
-    });
-    join_all(claims).await
-}
-
-pub(super) async fn complete_all(
-    store: &PostgresStore,
-    holds: &[Hold],
-) -> Vec<Result<bool, StoreErrorKind>> {
-    let completions = holds.iter().map(|hold| async {
-        let completed = store.complete(hold, BOOKED).await;
-        let is_done = completed.map(|done| matches!(done, IfOwner::Done(_)));
-        is_done.map_err(|error| error.kind())
-    });
-    join_all(completions).await
-}
+use crate::{
+    claim,
+    paused_time::PausedTime,
+    together::{BOOKED, claim_all, complete_all, each_step_gets_what_its_own_record_says, rivals},
+    won,
+};
 
 pub(super) fn many() -> Vec<Hold> {
     (0..32).map(|_| new_hold()).collect()
@@ -61,7 +39,7 @@ async fn what_arrives_during_two_statements_goes_in_the_next_one() {
         for claimed in claim_all(&store, &holds).await {
             assert_eq!(claimed, Ok(won(1)));
         }
-        for completed in complete_all(&store, &holds).await {
+        for completed in complete_all(&store, &holds, &BOOKED).await {
             assert_eq!(completed, Ok(true));
         }
         for looked in join_all(holds.iter().map(|hold| store.inspect(&hold.id))).await {
@@ -82,40 +60,7 @@ async fn each_step_of_a_statement_gets_what_its_own_row_says() {
     let Some(pooler) = pooler() else { return };
     for way in [url.clone(), pooler.url(&url)] {
         let store = store(&way).await;
-        let holds = many();
-        // Several claims of each key, in one statement and across statements.
-        let rivals: Vec<_> = (0..4)
-            .flat_map(|_| holds.iter().map(|hold| hold_on(hold.id)))
-            .collect();
-        let claimed = claim_all(&store, &rivals).await;
-        let (mut winners, mut losers) = (Vec::new(), Vec::new());
-        for (hold, claimed) in rivals.into_iter().zip(claimed) {
-            if claimed == Ok(won(1)) {
-                winners.push(hold);
-            } else {
-                assert_eq!(claimed, Ok(Claim::in_flight(request())));
-                losers.push(hold);
-            }
-        }
-        assert_eq!(winners.len(), holds.len());
-        // Those who do not own their keys change nothing, in the same statements as those who do.
-        let all: Vec<_> = losers.iter().chain(&winners).cloned().collect();
-        let completed = complete_all(&store, &all).await;
-        let (by_losers, by_winners) = completed.split_at(losers.len());
-        assert!(by_losers.iter().all(|done| *done == Ok(false)));
-        assert!(by_winners.iter().all(|done| *done == Ok(true)));
-        // A completion that is sent again is recognised.
-        let again = complete_all(&store, &winners).await;
-        assert!(again.iter().all(|done| *done == Ok(true)));
-        let absent = new_hold();
-        let looked_at = winners.iter().chain([&absent]);
-        let looked = join_all(looked_at.map(|hold| store.inspect(&hold.id))).await;
-        for (looked, hold) in looked.into_iter().zip(&winners) {
-            let record = looked.expect("a look").expect("a record");
-            assert_eq!((record.id, record.token), (hold.id, hold.token));
-        }
-        let absent = store.inspect(&absent.id).await;
-        assert_eq!(absent.ok(), Some(None));
+        each_step_gets_what_its_own_record_says(&store, many()).await;
     }
 }
 
@@ -140,7 +85,7 @@ async fn a_statement_carries_a_mebibyte_at_most() {
             assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
         }
         let completed = trips.swap(0, Ordering::SeqCst);
-        let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+        let retries = rivals(&holds);
         for claimed in claim_all(&store, &retries).await {
             assert!(matches!(claimed, Ok(Claim::Completed { .. })));
         }
@@ -173,7 +118,7 @@ async fn a_long_outcome_is_stored_and_read_beside_short_ones() {
     for completed in join_all(completions).await {
         assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     }
-    let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+    let retries = rivals(&holds);
     for (claimed, hold) in claim_all(&store, &retries).await.into_iter().zip(&holds) {
         let Ok(Claim::Completed { outcome: found, .. }) = claimed else {
             panic!("{claimed:?}");
@@ -203,7 +148,7 @@ async fn a_record_that_cannot_be_read_fails_alone_among_many() {
         let id = hex(&holds[7]);
         let statement = format!("update idempotency_records set {damage} where id = '{id}'");
         sql(&url, &statement).await;
-        let retries: Vec<_> = holds.iter().map(|hold| hold_on(hold.id)).collect();
+        let retries = rivals(&holds);
         let unreadable = Err(StoreErrorKind::Unreadable);
         for (index, claimed) in claim_all(&store, &retries).await.into_iter().enumerate() {
             let in_flight = Ok(Claim::in_flight(request()));
@@ -221,7 +166,11 @@ async fn a_record_that_cannot_be_read_fails_alone_among_many() {
             };
             assert_eq!(kind, expected, "{damage}, {index}");
         }
-        for (index, completed) in complete_all(&store, &holds).await.into_iter().enumerate() {
+        for (index, completed) in complete_all(&store, &holds, &BOOKED)
+            .await
+            .into_iter()
+            .enumerate()
+        {
             if index != 7 {
                 assert_eq!(completed, Ok(true), "{damage}, {index}");
             }
@@ -241,7 +190,7 @@ async fn steps_whose_common_reply_is_lost_are_done_once() {
     // The statements are prepared first, so that each is a single request.
     let warm = many();
     claim_all(&store, &warm).await;
-    complete_all(&store, &warm).await;
+    complete_all(&store, &warm, &BOOKED).await;
     for round in 1..=3 {
         let holds = many();
         let of_one: &'static [u8] = Box::leak(Box::new(*holds[7].id.as_bytes()));
@@ -250,7 +199,7 @@ async fn steps_whose_common_reply_is_lost_are_done_once() {
             assert_eq!(claimed, Ok(won(1)));
         }
         proxy.lose_the_reply_to(of_one);
-        for completed in complete_all(&store, &holds).await {
+        for completed in complete_all(&store, &holds, &BOOKED).await {
             assert_eq!(completed, Ok(true));
         }
         assert_eq!(proxy.lost_replies(), 2 * round);
@@ -274,7 +223,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_completion_among_many() {
     let awaited = "select awaited from idempotency_records order by awaited desc limit 1";
     super::until(&url, awaited).await;
     let paused = PausedTime::pause();
-    for completed in complete_all(&owning, &holds).await {
+    for completed in complete_all(&owning, &holds, &BOOKED).await {
         assert_eq!(completed, Ok(true));
     }
     subscription.changed().await;

@@ -3,21 +3,27 @@
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
 use idempotency::{
-    RedisStore, Store,
-    store::{Claim, Hold, IfOwner, StoreErrorKind},
+    RedisStore,
+    store::{Claim, Hold, StoreErrorKind},
 };
 use tests::servers::redis::{RedisServer, keys};
 
 use super::{
-    hold_on, new_hold,
+    new_hold,
     records::{get, set},
     request,
     round_trips::{commands, difference},
     unused_prefix,
 };
-use crate::{claim, proxy::Proxy, won};
-
-const BOOKED: Bytes = Bytes::from_static(b"booked");
+use crate::{
+    claim,
+    proxy::Proxy,
+    together::{
+        BOOKED, assert_all, claim_all, complete_all, each_step_gets_what_its_own_record_says,
+        look_at_all, rivals,
+    },
+    won,
+};
 
 /// In a request of many steps: the argument that says how many there are.
 const CALL_FOR_30: &[u8] = b"\r\n$2\r\n30\r\n";
@@ -32,48 +38,8 @@ fn many() -> Vec<Hold> {
     (0..ALONE + 30).map(|_| new_hold()).collect()
 }
 
-fn rivals(holds: &[Hold]) -> Vec<Hold> {
-    holds.iter().map(|hold| hold_on(hold.id)).collect()
-}
-
 async fn connect(server: &RedisServer) -> RedisStore {
     RedisStore::connect(&server.url()).await.expect("a store")
-}
-
-async fn claim_all(store: &RedisStore, holds: &[Hold]) -> Vec<Result<Claim, StoreErrorKind>> {
-    let claims = holds.iter().map(|hold| async {
-        let claimed = claim(store, hold, &request()).await;
-        claimed.map_err(|error| error.kind())
-    });
-    join_all(claims).await
-}
-
-async fn complete_all(
-    store: &RedisStore,
-    holds: &[Hold],
-    outcome: &Bytes,
-) -> Vec<Result<bool, StoreErrorKind>> {
-    let completions = holds.iter().map(|hold| async {
-        let completed = store.complete(hold, outcome.clone()).await;
-        let is_done = completed.map(|done| matches!(done, IfOwner::Done(_)));
-        is_done.map_err(|error| error.kind())
-    });
-    join_all(completions).await
-}
-
-/// Whether there is a record of each.
-async fn look_at_all(store: &RedisStore, holds: &[Hold]) -> Vec<Result<bool, StoreErrorKind>> {
-    let looks = holds.iter().map(|hold| async {
-        let looked = store.inspect(&hold.id).await;
-        let is_there = looked.map(|record| record.is_some_and(|record| record.id == hold.id));
-        is_there.map_err(|error| error.kind())
-    });
-    join_all(looks).await
-}
-
-#[track_caller]
-fn assert_all<T: PartialEq + std::fmt::Debug>(results: &[T], expected: &T) {
-    assert!(results.iter().all(|it| it == expected), "{results:?}");
 }
 
 /// How many calls of scripts the server has had meanwhile.
@@ -124,39 +90,7 @@ async fn each_step_of_a_call_gets_what_its_own_record_says() {
         return;
     };
     let store = connect(&server).await;
-    let holds = many();
-    // Several claims of each key, in one call and across calls.
-    let contenders: Vec<_> = (0..4).flat_map(|_| rivals(&holds)).collect();
-    let claimed = claim_all(&store, &contenders).await;
-    let (mut winners, mut losers) = (Vec::new(), Vec::new());
-    for (hold, claimed) in contenders.into_iter().zip(claimed) {
-        if claimed == Ok(won(1)) {
-            winners.push(hold);
-        } else {
-            assert_eq!(claimed, Ok(Claim::in_flight(request())));
-            losers.push(hold);
-        }
-    }
-    assert_eq!(winners.len(), holds.len());
-    // Those who do not own their keys change nothing, in the same calls as those who do.
-    let all: Vec<_> = losers.iter().chain(&winners).cloned().collect();
-    let completed = complete_all(&store, &all, &BOOKED).await;
-    let (by_losers, by_winners) = completed.split_at(losers.len());
-    assert_all(by_losers, &Ok(false));
-    assert_all(by_winners, &Ok(true));
-    // A completion that is sent again is recognised.
-    assert_all(&complete_all(&store, &winners, &BOOKED).await, &Ok(true));
-    for (claimed, hold) in claim_all(&store, &rivals(&winners))
-        .await
-        .iter()
-        .zip(&winners)
-    {
-        let Ok(Claim::Completed { outcome, .. }) = claimed else {
-            panic!("{claimed:?} of {hold:?}");
-        };
-        assert_eq!(outcome, &BOOKED);
-    }
-    assert_all(&look_at_all(&store, &many()).await, &Ok(false));
+    each_step_gets_what_its_own_record_says(&store, many()).await;
 }
 
 /// Each outcome is the one of its key, whether it travels alone or not.
@@ -320,10 +254,10 @@ async fn a_call_reads_hardly_more_than_it_returns() {
     claim_all(&store, std::slice::from_ref(&hold)).await;
     let outcome = Bytes::from(vec![7; 1 << 20]);
     complete_all(&store, std::slice::from_ref(&hold), &outcome).await;
-    let duplicates: Vec<_> = (0..ALONE + 30).map(|_| hold_on(hold.id)).collect();
-    look_at_all(&store, &duplicates).await;
+    let looks = vec![hold; ALONE + 30];
+    look_at_all(&store, &looks).await;
     let before = commands(&server);
-    assert_all(&look_at_all(&store, &duplicates).await, &Ok(true));
+    assert_all(&look_at_all(&store, &looks).await, &Ok(true));
     let reads = difference(&before, &commands(&server))["get"];
     // Those that go alone, and one more for each call, of which a busy machine may make several.
     assert!((34..34 + 12).contains(&reads), "{reads}");
