@@ -28,7 +28,7 @@ pub(crate) async fn claim_all(
         let claimed = claim(store, hold, &request()).await;
         claimed.map_err(|error| error.kind())
     });
-    join_all(claims).await
+    all_at_once(claims).await
 }
 
 /// Whether each was the owner.
@@ -42,7 +42,7 @@ pub(crate) async fn complete_all(
         let is_done = completed.map(|done| matches!(done, IfOwner::Done(_)));
         is_done.map_err(|error| error.kind())
     });
-    join_all(completions).await
+    all_at_once(completions).await
 }
 
 /// Whether there is a record of each, by this owner.
@@ -57,7 +57,17 @@ pub(crate) async fn look_at_all(
         });
         is_its_own.map_err(|error| error.kind())
     });
-    join_all(looks).await
+    all_at_once(looks).await
+}
+
+/// Polls all of them before it polls one again, so that each arrives before the first can end. `join_all` does that with few.
+async fn all_at_once<T>(steps: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    const FEW: usize = 16;
+    let (mut groups, mut steps) = (Vec::new(), steps.peekable());
+    while steps.peek().is_some() {
+        groups.push(join_all(steps.by_ref().take(FEW)));
+    }
+    join_all(groups).await.into_iter().flatten().collect()
 }
 
 #[track_caller]
