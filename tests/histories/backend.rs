@@ -96,17 +96,20 @@ impl Backend {
     /// A key of a history that begins now, as the reference has it.
     pub(crate) fn reference(&self, history: u64, key: u8, now: SystemTime) -> Reference {
         let reference = Reference::new(Self::id(history, key), now);
-        match self.is_coarse {
-            true => reference.remembering(),
-            false => reference,
+        if self.is_coarse {
+            reference.remembering()
+        } else {
+            reference
         }
     }
 
     /// The call, as it can be compared on this store.
     pub(crate) fn adapted(&self, call: &Call) -> Call {
-        match self.is_coarse {
-            true => call.clone().in_coarse_time(),
-            false => call.clone(),
+        let call = call.clone();
+        if self.is_coarse {
+            call.in_coarse_time()
+        } else {
+            call
         }
     }
 

@@ -219,9 +219,10 @@ impl Tested {
                 if !is_outage || self.backend.faults() == 0 {
                     *self.wrong.lock() = Some(format!("the store fails: {error:?}"));
                 }
-                match error.was_sent() {
-                    true => Learned::Nothing,
-                    false => Learned::NotDone,
+                if error.was_sent() {
+                    Learned::Nothing
+                } else {
+                    Learned::NotDone
                 }
             }
         }

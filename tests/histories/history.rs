@@ -30,7 +30,7 @@ pub(crate) enum What {
         /// Whether the store may have sent it twice, because it lost a connection meanwhile.
         may_be_repeated: bool,
     },
-    /// The clock was moved, while nobody waited for a reply.
+    /// The clock was moved, while no caller waited for a reply.
     Advance(u8),
 }
 

@@ -108,12 +108,11 @@ impl Search<'_> {
                 inspected,
                 reply: Some(reply),
                 may_be_repeated,
-            } => match next.accepts(call, *inspected, reply)
-                || *may_be_repeated && next.has_freed(call, *inspected, reply)
-            {
-                true => vec![next],
-                false => Vec::new(),
-            },
+            } => {
+                let explains = next.accepts(call, *inspected, reply)
+                    || *may_be_repeated && next.has_freed(call, *inspected, reply);
+                explains.then_some(next).into_iter().collect()
+            }
             // It may have read the clock long before it was done.
             What::Call {
                 call,

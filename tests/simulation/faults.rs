@@ -25,7 +25,7 @@ enum Fault {
     Hold(&'static str, &'static str),
     /// The process is killed, and its connections are closed. What it had in memory is gone, except for the store's records.
     Kill(&'static str),
-    /// The same, and nobody learns of it.
+    /// The same, and the other machines do not learn of it.
     PowerLoss(&'static str),
 }
 
@@ -75,9 +75,10 @@ impl Faults {
 
     fn draw(&mut self) -> Fault {
         let service = SERVICES[self.rng.below(SERVICES.len())];
-        let other = match self.rng.one_in(3) {
-            true => CLIENTS[self.rng.below(CLIENTS.len())],
-            false => STORE,
+        let other = if self.rng.one_in(3) {
+            CLIENTS[self.rng.below(CLIENTS.len())]
+        } else {
+            STORE
         };
         match self.rng.below(8) {
             0 | 1 => Fault::Partition(service, other),
@@ -85,10 +86,8 @@ impl Faults {
             3 => Fault::OneWay(other, service),
             4 | 5 => Fault::Hold(service, other),
             6 => Fault::Kill(service),
-            _ => Fault::PowerLoss(match self.rng.one_in(2) {
-                true => STORE,
-                false => service,
-            }),
+            _ if self.rng.one_in(2) => Fault::PowerLoss(STORE),
+            _ => Fault::PowerLoss(service),
         }
     }
 }

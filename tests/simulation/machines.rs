@@ -141,13 +141,11 @@ async fn booked(world: &World, execution: &Execution, operation: String) -> Resp
         Ok(charged) => {
             sleep(world.pause(1000)).await;
             // A fifth of the runs fails after the charge.
-            match world.pause(5) < Duration::from_millis(1) {
-                true => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-                false => {
-                    let response = format!("{operation} by run {run}, charged by run {charged}");
-                    (StatusCode::CREATED, response).into_response()
-                }
+            if world.pause(5) < Duration::from_millis(1) {
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             }
+            let response = format!("{operation} by run {run}, charged by run {charged}");
+            (StatusCode::CREATED, response).into_response()
         }
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }

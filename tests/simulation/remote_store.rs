@@ -51,9 +51,10 @@ impl RemoteStore {
                 return self.mail.read(reply);
             }
         }
-        Err(match was_sent {
-            true => StoreError::unavailable("no reply"),
-            false => StoreError::unreached("no connection"),
+        Err(if was_sent {
+            StoreError::unavailable("no reply")
+        } else {
+            StoreError::unreached("no connection")
         })
     }
 }

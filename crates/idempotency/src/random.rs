@@ -12,7 +12,7 @@ thread_local! {
     static SEEDED: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }
 
-/// Random bytes that nobody can guess.
+/// Random bytes that cannot be guessed.
 pub(crate) fn bytes() -> [u8; 16] {
     #[cfg(feature = "testing")]
     if let Some(bytes) = seeded(RngExt::random) {
@@ -30,7 +30,7 @@ pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f32(rand::random_range(0.5..1.0))
 }
 
-/// From now on this thread's chance is that of the seed, so that a simulation can be repeated. Whoever knows the seed can guess the tokens.
+/// From now on this thread's chance is that of the seed, so that a simulation can be repeated. The seed reveals the tokens.
 #[cfg(feature = "testing")]
 pub fn seed_this_thread(seed: u64) {
     SEEDED.set(Some(StdRng::seed_from_u64(seed)));

@@ -19,7 +19,7 @@ const fn is_no_value(rejection: &Rejection) -> bool {
     )
 }
 
-/// Whoever owns the key at the end, its value is everybody's.
+/// Every client gets the value of the run that owns the key at the end.
 // proves: schedules-keep-promises, stale-owner-writes, lost-lease-stores-nothing
 #[test]
 fn clients_get_one_value_although_a_lease_lapses() {

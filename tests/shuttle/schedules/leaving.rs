@@ -10,7 +10,7 @@ use crate::{
     world::{CHARGE, KEY, World, book},
 };
 
-/// Whoever leaves, and whenever: the other client gets the response of the only run.
+/// Whenever a client leaves, the other client gets the response of the only run.
 // proves: schedules-keep-promises, dropped-future-loses-nothing, run-survives-client-leaving
 #[test]
 fn a_client_that_leaves_keeps_the_key_from_nobody() {
@@ -35,7 +35,7 @@ fn a_client_that_leaves_while_it_waits_harms_no_run() {
     });
 }
 
-/// The step of the run before stays, whoever takes the key over.
+/// The step of the run before stays, whichever client takes the key over.
 // proves: schedules-keep-promises, dropped-retry-deletes-steps
 #[test]
 fn a_client_that_leaves_during_a_take_over_keeps_the_steps() {
@@ -84,7 +84,7 @@ async fn charge_and_book(ledger: &Ledger, run: Execution) -> Result<u32, Failed>
     }
 }
 
-/// The others, whoever has not left, and one more retry have the response of the only run. Returns whether the leaver has left.
+/// Each client that stays, and one more retry, get the response of the only run. Returns whether the leaver has left.
 async fn all_get_the_response_of_one_run(
     world: World,
     leaver: JoinHandle<Option<Reply>>,

@@ -123,7 +123,7 @@ impl World {
         reply
     }
 
-    /// Stops the engine. No claim may be left that nobody runs, and no task.
+    /// Stops the engine. No claim without a run may be left, and no task.
     pub(crate) async fn end(self) {
         self.engine.shutdown().await;
         let listed = self.store.inner.list(&ListRequest::new(100)).await;

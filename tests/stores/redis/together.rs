@@ -28,7 +28,7 @@ use crate::{
 /// In a request of many steps: the argument that says how many there are.
 const CALL_FOR_30: &[u8] = b"\r\n$2\r\n30\r\n";
 
-/// What somebody does to the record under this name.
+/// What another program does to the record under this name.
 type Damage = dyn Fn(&mut redis::Connection, &str);
 
 /// How many go alone, before the others share a call.

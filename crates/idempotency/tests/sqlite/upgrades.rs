@@ -208,7 +208,7 @@ async fn an_upgrade_that_would_destroy_what_is_the_applications_does_not_begin()
     }
 }
 
-/// Such rows are left by whoever renames the old table by hand.
+/// An operator who renames the old table by hand leaves such rows.
 #[tokio::test]
 async fn the_end_of_an_upgrade_removes_no_rows_that_refer_to_the_old_table() {
     let folder = Folder::new();

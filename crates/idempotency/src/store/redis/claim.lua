@@ -19,7 +19,7 @@ local function step(token, fingerprint, lease, ttl, on_lost, labels)
         if on_lost == 'refuse' then
             return {'unknown'}
         end
-        attempt = math.min(record.attempt + 1, MOST_ATTEMPTS)
+        attempt = math.min(record.attempt + 1, MAX_ATTEMPTS)
         origin, progress = record.origin, left()
     end
 

@@ -29,7 +29,7 @@ local ORIGIN_LENGTH = 12
 local TOKEN_LENGTH = 16
 local MAX_SPENT_TOKENS = 8
 local LATEST = 9007199254740991
-local MOST_ATTEMPTS = 4294967295
+local MAX_ATTEMPTS = 4294967295
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])

@@ -272,11 +272,11 @@ impl Records {
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Ran, StoreError> {
         let step = Step::new(self.keys.name(id), &arguments);
-        let answer = self.server.run(Attempt::first(), script, step).await;
-        let answer = answer.map_err(failure)?;
+        let replied = self.server.run(Attempt::first(), script, step).await;
+        let replied = replied.map_err(failure)?;
         Ok(Ran {
-            reply: Reply::read(id, answer.value)?,
-            repeated: answer.repeated,
+            reply: Reply::read(id, replied.value)?,
+            repeated: replied.repeated,
         })
     }
 
@@ -290,8 +290,8 @@ impl Records {
     ) -> Result<Reply, StoreError> {
         let step = || Step::new(self.keys.name(id), &arguments);
         let alone = async |attempt| {
-            let answer = self.server.run(attempt, script, step()).await;
-            Ok(answer.map_err(failure)?.value)
+            let replied = self.server.run(attempt, script, step()).await;
+            Ok(replied.map_err(failure)?.value)
         };
         let value = match lane {
             Some(lane) => lane.run(step, alone).await?,

@@ -38,7 +38,7 @@ pub(super) struct One {
 }
 
 /// What a script replies about one step.
-pub(super) struct Answer {
+pub(super) struct StepReply {
     pub(super) value: Value,
     /// Whether the script was sent before on a connection that broke, and may have run then.
     pub(super) repeated: bool,
@@ -94,7 +94,7 @@ impl Server {
         attempt: Attempt,
         script: &Script,
         step: Step,
-    ) -> Result<Answer, RedisError> {
+    ) -> Result<StepReply, RedisError> {
         let Attempt {
             deadline,
             mut repeated,
@@ -109,7 +109,7 @@ impl Server {
                 }
                 value => value?,
             };
-            Ok(Answer {
+            Ok(StepReply {
                 value: only(value),
                 repeated,
             })

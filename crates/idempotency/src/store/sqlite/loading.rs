@@ -14,7 +14,7 @@ use crate::record::RecordId;
 
 const DATA_VERSION: &str = "pragma data_version";
 
-/// Up to which place the table has all records. The row is among the places, so that whoever empties the table has the
+/// Up to which place the table has all records. The row is among the places, so that a program that empties the table has the
 /// index made anew.
 const COMPLETE_UP_TO: &str = "select max(place) from idempotency_places where start = x''";
 

@@ -27,7 +27,7 @@ const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)"
 //
 // No index has the ids, because each new one would change a page of its own. The store finds recent rows by an index in
 // memory, and the others by `idempotency_places`, which is written in the order of ids. `start` is the first eight bytes
-// of an id, and empty in the row whose place is the last one up to which the table has all. Whoever changes a row need
+// of an id, and empty in the row whose place is the last one up to which the table has all. A program that changes a row need
 // not know of that table.
 pub(super) const CREATE_RECORDS: &str = "
     create table idempotency_records (
