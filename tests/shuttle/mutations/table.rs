@@ -16,7 +16,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "store/entry/owner.rs",
         find: "        if self.hold_of(&hold.token, now).is_some() {
             self.complete_as(",
-        replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::InFlight { .. })) {
+        replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.state, State::InFlight { .. })) {
             self.complete_as(",
     },
     Mutation {
@@ -31,8 +31,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a completion wakes nobody",
         file: "store/entry/owner.rs",
-        find: "            return Transition::ended(IfOwner::Done(self.expires_at));",
-        replace: "            return Transition::changed(IfOwner::Done(self.expires_at));",
+        find: "            return Transition::ended(IfOwner::Done(self.expires_at()));",
+        replace: "            return Transition::changed(IfOwner::Done(self.expires_at()));",
     },
     Mutation {
         name: "a release wakes nobody",
@@ -53,16 +53,17 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the withdrawal of a take-over removes the record and its steps",
         file: "store/entry/claim.rs",
-        find: "            Phase::InFlight { progress, .. }
+        find: "            State::InFlight { progress, .. }
                 if is_own && run.attempt == 1 && progress.is_empty() =>
             {",
-        replace: "            Phase::InFlight { .. } if is_own => {",
+        replace: "            State::InFlight { .. } if is_own => {",
     },
     Mutation {
         name: "a take-over does not look at the lease",
         file: "store/entry/claim.rs",
-        find: "} if *lease_until <= now && run.fingerprint == *fingerprint => match on_lost {",
-        replace: "} if run.fingerprint == *fingerprint => match on_lost {",
+        find: "            } if *lease_until <= Moment::from(now)
+                && run.fingerprint == *fingerprint =>",
+        replace: "            } if run.fingerprint == *fingerprint =>",
     },
     Mutation {
         name: "a claim behind its own withdrawal takes the key",
@@ -73,8 +74,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sweep removes the record of a run",
         file: "store/memory/shard.rs",
-        find: "Occupied(slot) if slot.get().entry.is_expired(now) => taken.push(slot.remove()),",
-        replace: "Occupied(slot) => taken.push(slot.remove()),",
+        find: "            if slot.entry.is_expired(now) {",
+        replace: "            if true {",
     },
     Mutation {
         name: "one waiter that leaves takes the others with it",
@@ -132,8 +133,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a run begins although the reply to its claim was later than its lease",
         file: "engine/claimed_run.rs",
-        find: "                if !hold.is_fresh(sent_at) {",
-        replace: "                if false {",
+        find: "            if !self.hold.is_fresh(sent_at) {",
+        replace: "            if false {",
     },
     Mutation {
         name: "a run that lost its key sends its own response",

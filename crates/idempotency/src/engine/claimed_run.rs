@@ -59,6 +59,9 @@ type Ended<R> = Either<
     BoxFuture<'static, Result<Finished<R>, Rejection>>,
 >;
 
+/// The last steps before the work, taken at once, or after a wait that hardly any run has.
+type Beginning<'a> = Either<Ready<Result<(), Rejection>>, BoxFuture<'a, Result<(), Rejection>>>;
+
 /// What comes back from a run: how it has ended, and the tally of its request.
 type Counted<R> = (Result<Own<R>, Rejection>, Tally);
 
