@@ -1,5 +1,8 @@
 //! Services and clients over a simulated network, in simulated time: partitions, delays, and machines that crash and start again.
 //!
+//! Services keep their keys in a store, or in a database beside their rows, in transactional mode. Neither is a real one, whose threads no
+//! seed decides: `tests/histories` and `tests/crash` have those.
+//!
 //! Each simulation comes from a number. A failing test prints it, and `SIMULATION_SEED` repeats it; `SIMULATIONS=2000` makes so many.
 
 mod client;
@@ -92,7 +95,7 @@ fn each_request_is_done_once_and_answered_whatever_the_network_does() {
     assert_kept(Simulation::default(), &MET);
 }
 
-// proves: simulations-keep-promises
+// proves: simulations-keep-promises, rows-and-key-commit-together, unknown-commit-applied-twice
 #[test]
 fn each_row_is_committed_once_whatever_the_network_does() {
     assert_kept(TRANSACTIONAL, &MET_BY_TRANSACTIONS);

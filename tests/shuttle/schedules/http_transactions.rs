@@ -106,7 +106,7 @@ fn all_requests_get_the_response_of_one_transaction() {
     });
 }
 
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_response_whose_commit_is_late_counts_or_never_arrives() {
     search(async |speed| {

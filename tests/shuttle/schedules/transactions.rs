@@ -34,7 +34,7 @@ fn clients_of_one_process_get_the_value_of_the_only_transaction() {
 }
 
 /// Each process may run, and one of them commits.
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, rows-and-key-commit-together
 #[test]
 fn one_of_two_processes_commits() {
     search(async |speed| {
@@ -111,34 +111,34 @@ async fn unconfirmed(speed: Speed, options: Options, fate: Fate) {
     shop.end(processes, booked).await;
 }
 
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_commit_whose_confirmation_is_lost_counts() {
     search(|speed| unconfirmed(speed, TRANSACTIONAL, Fate::Unconfirmed));
 }
 
 /// Once a client was told that nothing is committed, a commit on its way must not arrive.
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_commit_that_is_late_counts_or_never_arrives() {
     search(|speed| unconfirmed(speed, TRANSACTIONAL, Fate::Late));
 }
 
 /// The same for a transaction that completes a hold.
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_commit_under_a_lease_counts_although_its_confirmation_is_lost() {
     search(|speed| unconfirmed(speed, OPTIONS, Fate::Unconfirmed));
 }
 
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_late_commit_under_a_lease_counts_or_never_arrives() {
     search(|speed| unconfirmed(speed, OPTIONS, Fate::Late));
 }
 
 /// The run is over while its commit may be on its way.
-// proves: schedules-keep-promises
+// proves: schedules-keep-promises, unknown-commit-applied-twice
 #[test]
 fn a_commit_that_its_run_drops_midway_counts_or_never_arrives() {
     search_leaving(async |speed, polls| {
