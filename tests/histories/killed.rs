@@ -110,6 +110,7 @@ fn file(folder: &TempDir, process: usize) -> PathBuf {
     folder.path().join(format!("keys-{process}.db"))
 }
 
+/// To read the database and close it again drops the locks that SQLite has on it. No other process opens it.
 fn copy(from: &Path, to: &Path, left: Left) -> io::Result<()> {
     fs::copy(from, to)?;
     if left == Left::Everything {
