@@ -201,4 +201,67 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "        let mut progress = self.progress.lock().await.clone();
         progress.push(name, result);",
     },
+    Mutation {
+        name: "an unconfirmed commit counts as undone",
+        file: "execution/commit.rs",
+        find: "        if !self.is_shared() {
+            return Err(CommitError::Unknown(failure));",
+        replace: "        if self.is_shared() {
+            return Err(CommitError::Failed(failure));",
+    },
+    Mutation {
+        name: "the check of an unconfirmed commit only reads",
+        file: "engine/commit_status.rs",
+        find: "            let claimed = with_store_timeout(
+                store,
+                store.claim(ClaimRequest::new(&hold, &entry.fingerprint, OnLost::Refuse)),
+            )
+            .await?;
+            if matches!(claimed, Claim::Won { .. }) {",
+        replace: "            let found = with_store_timeout(store, store.inspect(&hold.id)).await?;
+            if found.is_none() {",
+    },
+    Mutation {
+        name: "the check of an unconfirmed commit under a lease only reads",
+        file: "engine/commit_status.rs",
+        find: "            if with_store_timeout(store, store.renew(&entry.hold)).await? == IfOwner::Done(()) {",
+        replace: "            let found = with_store_timeout(store, store.inspect(&entry.hold.id)).await?;
+            if found.is_some_and(|found| matches!(found.phase, crate::record::Phase::InFlight { .. })) {",
+    },
+    Mutation {
+        name: "a look counts that is older than the commit of another run",
+        file: "engine/local_locks.rs",
+        find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
+        replace: "        if key.running.as_ref().is_some_and(Running::is_live) {",
+    },
+    Mutation {
+        name: "a run begins beside another one that is about to commit",
+        file: "engine/local_locks.rs",
+        find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
+        replace: "        if key.ended != self.ended {",
+    },
+    Mutation {
+        name: "the failure of a transaction is sent although an equal run has committed",
+        file: "engine/transactional.rs",
+        find: "                Ok(Some(_)) => return IfOwner::NotOwner,",
+        replace: "                Ok(Some(_)) => None,",
+    },
+    Mutation {
+        name: "a commit that its run drops midway counts as none",
+        file: "execution/ended.rs",
+        find: "            CommitState::Committing { is_shared: true } => return None,",
+        replace: "            CommitState::Committing { is_shared: true } => Ended::Open,",
+    },
+    Mutation {
+        name: "a commit that its handler drops midway counts as none",
+        file: "web/attempt.rs",
+        find: "            let ended = execution.resolved().await;",
+        replace: "            let ended = Ended::Open;",
+    },
+    Mutation {
+        name: "a piece of a response that comes later is missing",
+        file: "web/saved_response.rs",
+        find: "            Ok(Some(frame)) => unread.add(frame?),",
+        replace: "            Ok(Some(_)) => {}",
+    },
 ];
