@@ -61,9 +61,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a take-over does not look at the lease",
         file: "store/entry/claim.rs",
-        find: "            } if *lease_until <= Moment::from(now)
-                && run.fingerprint == *fingerprint =>",
-        replace: "            } if run.fingerprint == *fingerprint =>",
+        find: "} if *lease_until <= now.into() && run.fingerprint == *fingerprint => match on_lost {",
+        replace: "} if run.fingerprint == *fingerprint => match on_lost {",
     },
     Mutation {
         name: "a claim behind its own withdrawal takes the key",

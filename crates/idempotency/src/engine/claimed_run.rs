@@ -133,9 +133,7 @@ impl ClaimedRun {
     }
 
     /// Takes the last steps before the work begins. If one fails, the claim is withdrawn.
-    fn begin(
-        &mut self,
-    ) -> Either<Ready<Result<(), Rejection>>, BoxFuture<'_, Result<(), Rejection>>> {
+    fn begin(&mut self) -> Beginning<'_> {
         let Some(claim) = &self.claim else {
             self.use_up();
             return Either::Left(ready(Ok(())));

@@ -66,29 +66,27 @@ impl Entry {
             State::InFlight {
                 lease_until,
                 progress,
-            } if *lease_until <= Moment::from(now) && run.fingerprint == *fingerprint => {
-                match on_lost {
-                    OnLost::TakeOver => {
-                        if run.is_spent {
-                            self.spent = self.spent.with(&run.token);
-                        }
-                        run.token = hold.token;
-                        run.is_spent = false;
-                        run.attempt += 1;
-                        let until = later(now, hold.lease);
-                        *lease_until = until.into();
-                        self.expires_at = later(until, hold.ttl).into();
-                        save(self.expires_at);
-                        Ok(Claim::Won {
-                            attempt: run.attempt,
-                            progress: progress.clone(),
-                        })
+            } if *lease_until <= now.into() && run.fingerprint == *fingerprint => match on_lost {
+                OnLost::TakeOver => {
+                    if run.is_spent {
+                        self.spent = self.spent.with(&run.token);
                     }
-                    OnLost::Refuse => Ok(Claim::Unknown {
-                        fingerprint: run.fingerprint,
-                    }),
+                    run.token = hold.token;
+                    run.is_spent = false;
+                    run.attempt += 1;
+                    let until = later(now, hold.lease);
+                    *lease_until = until.into();
+                    self.expires_at = later(until, hold.ttl).into();
+                    save(self.expires_at);
+                    Ok(Claim::Won {
+                        attempt: run.attempt,
+                        progress: progress.clone(),
+                    })
                 }
-            }
+                OnLost::Refuse => Ok(Claim::Unknown {
+                    fingerprint: run.fingerprint,
+                }),
+            },
             State::InFlight { .. } => Ok(Claim::InFlight {
                 fingerprint: run.fingerprint,
             }),
