@@ -2,16 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 use idempotency::{
     Clock, Fingerprint,
     conformance::TestStore,
-    store::{
-        Change, Entry, Hold, Phase, Record, RecordId, StoreError, Token, Transition, Wakeups,
-    },
+    store::{Change, Entry, Hold, Phase, Record, RecordId, StoreError, Token, Transition, Wakeups},
 };
 use parking_lot::Mutex;
 use tokio::task::yield_now;
@@ -134,7 +132,12 @@ impl Entries {
     }
 
     /// These bytes as they are stored.
-    pub(super) fn kept(&self, bytes: Bytes, longer: Fault, cuts: Fault) -> Result<Bytes, StoreError> {
+    pub(super) fn kept(
+        &self,
+        bytes: Bytes,
+        longer: Fault,
+        cuts: Fault,
+    ) -> Result<Bytes, StoreError> {
         if bytes.len() > LIMIT && !self.has(longer) {
             return Err(StoreError::too_large("longer than the limit"));
         }
@@ -165,7 +168,13 @@ impl Entries {
     }
 
     /// What an operator sees under this id.
-    pub(super) fn shown(&self, id: &RecordId, entry: &Entry, expired: Fault, free: Fault) -> Option<Record> {
+    pub(super) fn shown(
+        &self,
+        id: &RecordId,
+        entry: &Entry,
+        expired: Fault,
+        free: Fault,
+    ) -> Option<Record> {
         let now = match self.fault {
             Some(fault) if fault == expired => SystemTime::UNIX_EPOCH,
             Some(Fault::ReadsAnotherClock) => self.opened_at,
@@ -186,4 +195,3 @@ impl Entries {
         entry.inspect(id, now).or(free)
     }
 }
-
