@@ -289,10 +289,10 @@ pub(super) fn forgets_after(fault: Fault, call: &Call, earlier: &Entry) -> Optio
             is_completed.then_some(Duration::ZERO)
         }
         (Fault::ForgetsWithdrawnTokensAfterALease, Verb::Withdraw) => is_first.then_some(lease),
-        (Fault::ForgetsWithdrawnTakeOversEarly, Verb::Withdraw) => (!is_first).then_some(lease),
+        (Fault::ForgetsWithdrawnSuccessorsEarly, Verb::Withdraw) => (!is_first).then_some(lease),
         (Fault::ForgetsReleasedTokensEarly, Verb::Release) => Some(lease / 2),
         (Fault::ForgetsSuspendedTokensEarly, Verb::Suspend)
-        | (Fault::ForgetsOperatorsTokensEarly, Verb::Resolve) => Some(lease),
+        | (Fault::ForgetsWhatOperatorsSpentEarly, Verb::Resolve) => Some(lease),
         _ => None,
     }
 }

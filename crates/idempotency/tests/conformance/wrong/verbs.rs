@@ -63,7 +63,7 @@ impl Store for Entries {
                 self.checkpoint(hold, left.clone()).await?;
                 Ok(Claim::won(1, left))
             }
-            Ok(Claim::InFlight { .. }) if self.has(Fault::RepliesWithTheCallersFingerprint) => {
+            Ok(Claim::InFlight { .. }) if self.has(Fault::RepliesWithAnotherFingerprint) => {
                 Ok(Claim::in_flight(asked))
             }
             Ok(Claim::Completed { fingerprint, .. })
