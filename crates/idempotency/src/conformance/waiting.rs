@@ -25,6 +25,7 @@ pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
             async move {
                 for _ in 0..MOST_READS {
                     match inspect(&store, &id).await.map(|record| record.phase) {
+                        // A run with progress is the one that was suspended.
                         Some(Phase::InFlight { progress, .. }) if progress.is_empty() => {
                             subscription.changed().await;
                         }
