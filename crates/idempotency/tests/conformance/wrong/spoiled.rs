@@ -184,7 +184,7 @@ pub(super) fn after(fault: Fault, call: &Call, earlier: &Entry, entry: &mut Entr
             }
         }
         (Fault::RenewsNothing, Verb::Renew) | (Fault::WithdrawsNothing, Verb::Withdraw) => {
-            *entry = earlier.clone()
+            *entry = earlier.clone();
         }
         (Fault::ForgetsWithdrawnTokensBesideARun, Verb::Withdraw) if !is_own && is_in_flight => {
             *entry = earlier.clone();
