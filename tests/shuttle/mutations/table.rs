@@ -228,12 +228,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             if found.is_some_and(|found| matches!(found.phase, crate::record::Phase::InFlight { .. })) {",
     },
     Mutation {
-        name: "a look counts that is older than the commit of another run",
-        file: "engine/local_locks.rs",
-        find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
-        replace: "        if key.running.as_ref().is_some_and(Running::is_live) {",
-    },
-    Mutation {
         name: "a run begins beside another one that is about to commit",
         file: "engine/local_locks.rs",
         find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
