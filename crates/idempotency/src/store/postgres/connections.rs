@@ -78,11 +78,20 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 const ACQUIRE: Duration = Duration::from_secs(2);
 
 /// How long the server waits for a lock, so that none of its processes keeps waiting for a client that has given up. It
-/// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_LIMIT`] and [`BEGIN_LIMITED`] contain it too.
+/// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_UP`] and [`BEGIN_LIMITED`] contain it too.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For a connection that has a server process to itself.
-const SET_LIMIT: &str = "set lock_timeout = '3s'";
+///
+/// The server keeps one plan for each statement, and does not plan it again for each number of keys, which takes it longer than the
+/// statement. So the plan must be good for a table of any size: it finds each record through an index, also if the table is
+/// small when it is made. A plan that cannot do so counts as a long one, for which the server would compile code.
+const SET_UP: &str = "
+    set lock_timeout = '3s';
+    set plan_cache_mode = force_generic_plan;
+    set enable_seqscan = off;
+    set jit = off
+";
 
 /// For one transaction, because a pooler's server process runs another client's transaction next.
 const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
@@ -313,7 +322,7 @@ impl Connections {
             None => self.find_route(used).await.unwrap_or(Route::Pooled),
         };
         match route {
-            Route::Direct => statement.fetch_all(used.limited(SET_LIMIT).await?).await,
+            Route::Direct => statement.fetch_all(used.set_up(SET_UP).await?).await,
             // The next client's unnamed statement replaces this one, so the transaction has to keep the server process
             // until the statement is executed.
             Route::Pooled => {
