@@ -16,7 +16,7 @@ use super::{
     NAME,
     checked_out::{CheckedOut, Used},
     error::{Failure, is_undone, store_error},
-    route::Route,
+    route::{BEGIN_LIMITED, Route, SET_UP},
 };
 use crate::{
     log_text::Causes,
@@ -81,22 +81,8 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 /// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_UP`] and [`BEGIN_LIMITED`] contain it too.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For a connection that has a server process to itself.
-///
-/// The server keeps one plan for each statement, and does not plan it again for each number of keys, which takes it longer than the
-/// statement. So the plan must be good for a table of any size: it finds each record through an index, also if the table is
-/// small when it is made. A plan that cannot do so counts as a long one, for which the server would compile code.
-const SET_UP: &str = "
-    set lock_timeout = '3s';
-    set plan_cache_mode = force_generic_plan;
-    set enable_seqscan = off;
-    set jit = off
-";
-
-/// For one transaction, because a pooler's server process runs another client's transaction next.
-const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
-
-/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other.
+/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other. With one, few
+/// clients wait much longer where commits are slow; a third gains nothing.
 pub(super) const TURNS: usize = 2;
 
 /// How long a server has to be silent for before its other connections are suspected too.
