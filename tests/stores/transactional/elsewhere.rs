@@ -339,7 +339,10 @@ async fn a_table_that_was_written_anew_is_the_stores_own(#[case] client: ClientK
     };
     let service = app.service().await;
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
-    for (table, guest) in [("idempotency_schema", "Ben"), ("idempotency_records", "Cleo")] {
+    for (table, guest) in [
+        ("idempotency_schema", "Ben"),
+        ("idempotency_records", "Cleo"),
+    ] {
         let vacuumed = format!("vacuum full {table}");
         let vacuumed = raw_sql(AssertSqlSafe(vacuumed)).execute(app.admin()).await;
         vacuumed.expect("a compact table");
