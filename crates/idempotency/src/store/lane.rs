@@ -24,6 +24,10 @@ pub(super) trait Together: Send + Sync + 'static {
     /// its own.
     const TURNS: usize;
 
+    /// Whether a statement goes beside another only with as many steps as that one has. It saves the server work. Where most of the time
+    /// is the way to the server, it would only make steps wait.
+    const IS_EQUAL: bool;
+
     type Step: Send + Sync + 'static;
     /// What a step finds or leaves.
     type Done: Send + 'static;
@@ -77,7 +81,7 @@ pub(super) trait Apart: Send + 'static {
 }
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
-/// [`TURNS`](Together::TURNS) statements are, or one with more steps, go together in the next one.
+/// [`TURNS`](Together::TURNS) statements are, or one with [more steps](Together::IS_EQUAL), go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.

@@ -76,10 +76,16 @@ impl<T: Together> Queue<T> {
     /// Whether so many steps are worth a statement of their own. Beside one that has more they are not: the server would take longer
     /// for two than they wait for the next. One that is late says nothing of those that follow.
     fn is_worth_a_turn(&self, steps: usize) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        if !T::IS_EQUAL {
+            return true;
+        }
         let patience = self.patience();
         let in_time = self.turns.iter().filter(|it| it.began.elapsed() < patience);
         let most = in_time.map(|it| it.steps).max();
-        self.has_room() && most.is_none_or(|most| steps >= most)
+        most.is_none_or(|most| steps >= most)
     }
 
     const fn has_room(&self) -> bool {

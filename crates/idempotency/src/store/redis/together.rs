@@ -60,7 +60,7 @@ pub(super) enum Apart {
 /// What a server says that takes no steps for now. Nothing was done.
 const STATES: [&str; 4] = ["BUSY", "LOADING", "MISCONF", "NOAUTH"];
 
-/// What a server says that may take each key, but not these together: a proxy in front of a cluster, or one whose user has a right to
+/// What a server says that may take each key, but not these together: a proxy in front of a cluster, or a server whose user has a right to
 /// some of the keys.
 const REFUSALS: [&str; 2] = ["CROSSSLOT", "NOPERM"];
 
@@ -95,6 +95,7 @@ impl Lanes {
 impl Together for Calls {
     /// Calls to a distant server are spread over its round trip, so a step waits for about a quarter of one.
     const TURNS: usize = 4;
+    const IS_EQUAL: bool = false;
 
     type Step = Step;
     type Done = Value;
