@@ -268,7 +268,8 @@ pub mod __model1 {
 }
 
 /// What a database commits with a key's record that this library's tests simulate. Not a public interface; the number changes when it
-/// does. A transaction of anybody else's would write what no store of this library reads.
+/// does. A transaction of anybody else's would write what no store of this library reads, so a feature of its own opens it.
+#[cfg(feature = "__database1")]
 #[doc(hidden)]
 pub mod __database1 {
     pub use crate::store::transaction::CommitFailure;

@@ -252,6 +252,19 @@ async fn records_are_counted_until_they_are_swept() {
     assert_eq!(counted, Some(0));
 }
 
+// proves: live-owner-replaced
+#[tokio::test]
+async fn a_key_stays_taken_beyond_the_times_that_a_record_can_have() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    clock.advance(Duration::from_secs(530 * 366 * 86_400));
+    let claimed = claim(&store, &hold(1), &asked()).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+    let again = claim(&store, &hold(1), &asked()).await;
+    assert_eq!(again.ok(), Some(Claim::in_flight(asked())));
+    assert_eq!(store.purge_expired(usize::MAX).await.ok(), Some(0));
+}
+
 /// A sequence that is always the same (a linear congruential generator).
 struct Chance(u64);
 

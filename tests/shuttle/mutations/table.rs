@@ -61,7 +61,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a take-over does not look at the lease",
         file: "store/entry/claim.rs",
-        find: "} if *lease_until <= now.into() && run.fingerprint == *fingerprint => match on_lost {",
+        find: "} if lease_until.has_come(now) && run.fingerprint == *fingerprint => match on_lost {",
         replace: "} if run.fingerprint == *fingerprint => match on_lost {",
     },
     Mutation {

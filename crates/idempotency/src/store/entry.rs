@@ -57,7 +57,8 @@ pub use transition::{Change, Transition};
 /// ```
 ///
 /// The [default](Self::default) is the entry of a key for which nothing is stored. An entry that has expired is treated like it,
-/// whether it was removed or not. All times of an entry have to come from one clock.
+/// whether it was removed or not. All times of an entry have to come from one clock, and lie before the year 2554: what ends later than that
+/// never ends.
 ///
 /// # Saving an entry
 ///
@@ -184,7 +185,7 @@ impl Entry {
     /// Whether the entry has expired, so that nothing is stored for the key any more.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.expires_at <= Moment::from(now)
+        self.expires_at.has_come(now)
     }
 
     /// What the run has stored: its progress so far, or its outcome; `None` if the key is free.

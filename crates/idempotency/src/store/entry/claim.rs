@@ -66,7 +66,7 @@ impl Entry {
             State::InFlight {
                 lease_until,
                 progress,
-            } if *lease_until <= now.into() && run.fingerprint == *fingerprint => match on_lost {
+            } if lease_until.has_come(now) && run.fingerprint == *fingerprint => match on_lost {
                 OnLost::TakeOver => {
                     if run.is_spent {
                         self.spent = self.spent.with(&run.token);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A time to the nanosecond, between the years 1678 and 2554. Others become the nearest of these.
+/// A time to the nanosecond, between the years 1678 and 2554. Others become the nearest of these, of which the last never comes.
 ///
 /// A store in memory has several of them for each key, and a [`SystemTime`] takes twice as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,13 @@ pub(in crate::store) struct Moment(NonZeroU64);
 
 /// 1970, so that earlier times have a place too.
 const EPOCH: u64 = 1 << 63;
+
+impl Moment {
+    /// Whether it has come by then. A time beyond the last one is never known to have come, so that a key stays taken.
+    pub(in crate::store) fn has_come(self, now: SystemTime) -> bool {
+        self.0 != NonZeroU64::MAX && self <= Self::from(now)
+    }
+}
 
 impl From<SystemTime> for Moment {
     fn from(time: SystemTime) -> Self {
@@ -59,5 +66,6 @@ mod tests {
         let far = UNIX_EPOCH + Duration::from_secs(1 << 40);
         assert!(Moment::from(far) > Moment::from(SystemTime::now()));
         assert!(SystemTime::from(Moment::from(far)) < far);
+        assert!(!Moment::from(far).has_come(far));
     }
 }

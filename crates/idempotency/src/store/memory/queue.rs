@@ -1,6 +1,9 @@
 //! The order in which a part of the memory store forgets its entries.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::SystemTime,
+};
 
 use crate::store::entry::Moment;
 
@@ -19,7 +22,7 @@ type Due = (Moment, u64);
 
 impl Queue {
     pub(super) fn add(&mut self, at: Moment, hash: u64) {
-        let is_last = self.appended.back().is_none_or(|(last, _)| *last <= at);
+        let is_last = self.appended.back().is_none_or(|last| *last <= (at, hash));
         if is_last {
             self.appended.push_back((at, hash));
         } else {
@@ -32,19 +35,13 @@ impl Queue {
             return;
         }
         // Most of those that are removed were added lately, and so are near the end.
-        let first = self.appended.partition_point(|(due, _)| *due < at);
-        let equal = self
-            .appended
-            .range(first..)
-            .take_while(|(due, _)| *due == at);
-        let found = equal.zip(first..).find(|((_, other), _)| *other == hash);
-        if let Some((_, place)) = found {
+        if let Ok(place) = self.appended.binary_search(&(at, hash)) {
             self.appended.remove(place);
         }
     }
 
     /// Removes the first entry that is due, and returns when it was.
-    pub(super) fn take_due(&mut self, now: Moment) -> Option<Due> {
+    pub(super) fn take_due(&mut self, now: SystemTime) -> Option<Due> {
         let appended = self.appended.front();
         let other = self.others.first();
         let is_other = match (appended, other) {
@@ -52,7 +49,7 @@ impl Queue {
             (appended, _) => appended.is_none(),
         };
         let first = if is_other { other } else { appended }?;
-        if first.0 > now {
+        if !first.0.has_come(now) {
             return None;
         }
         if is_other {

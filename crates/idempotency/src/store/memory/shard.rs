@@ -3,7 +3,7 @@
 use std::{hash::BuildHasher, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use hashbrown::{HashTable, hash_table::Entry::Occupied};
+use hashbrown::HashTable;
 
 use super::{queue::Queue, scopes::Share};
 use crate::{
@@ -93,10 +93,10 @@ impl Shard {
     pub(super) fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Slot>> {
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some((due, hash)) = self.queue.take_due(now.into())
+            && let Some((due, hash)) = self.queue.take_due(now)
         {
             let is_due = |place: &Place| place.hash == hash && place.slot.queued_at == due;
-            let Occupied(mut place) = self.places.entry(hash, is_due, |place| place.hash) else {
+            let Ok(mut place) = self.places.find_entry(hash, is_due) else {
                 continue;
             };
             let slot = &mut place.get_mut().slot;
@@ -142,7 +142,7 @@ impl Slot {
     }
 }
 
-/// Moves an entry in the queue if it expires before its place. Only another ttl can be as short as that.
+/// Moves an entry in the queue if it expires before its place, as after a release or under a shorter ttl.
 fn requeue(hash: u64, queue: &mut Queue, queued_at: &mut Moment, expires_at: Moment) {
     if expires_at < *queued_at {
         queue.remove(*queued_at, hash);
