@@ -65,6 +65,9 @@ pub(in crate::store) const MAX_TOGETHER_BYTES: usize = 1 << 20;
 impl<T: Together> Queue<T> {
     /// Whether a step that has just arrived goes at once, alone.
     pub(super) fn has_turn_for_one(&self) -> bool {
+        if !T::IS_EQUAL {
+            return self.has_room();
+        }
         self.is_worth_a_turn(1) && self.waiting.iter().all(|it| it.called.is_some())
     }
 
