@@ -1,4 +1,4 @@
-//! The layer of `axum-idempotent` over the memory store of `ruts`, with keys from the header field. It protects only requests of a
+//! The layer of `axum-idempotent` over the memory store of `ruts`, with keys from the header field, which a request may lack. It protects only requests of a
 //! session, and `GET /login` begins one.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn login(session: Session<MokaStore>) {
 async fn main() {
     let counted = Counted::default();
     let options = IdempotentOptions::default()
-        .use_idempotency_key_header(Some("Idempotency-Key"), true)
+        .use_idempotency_key_header(Some("Idempotency-Key"), false)
         .expire_after(86_400);
     let cookie = CookieOptions::build()
         .name("session")

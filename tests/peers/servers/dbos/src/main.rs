@@ -17,7 +17,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions, query, query_scalar};
 type Workflow = WorkflowRef<NewBooking, Booking, Failed>;
 
 /// The row is committed at the end, as that of the server without keys is.
-async fn insert(pool: PgPool, new: NewBooking) -> Result<i64, Failed> {
+async fn insert(pool: PgPool, new: NewBooking) -> dbos::Result<i64, Failed> {
     let mut transaction = pool.begin().await.map_err(|_| Failed)?;
     let insert =
         "insert into bookings (guest, room, arrival, nights) values ($1, $2, $3, $4) returning id";
