@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -210,7 +210,10 @@ async fn send(server: &Server, booking: &Booking) -> Result<Response, String> {
         let mut connection = Connection::open(server.port).await?;
         connection.send(&booking.bytes()).await
     };
-    sent.await.map_err(|error| error.to_string())
+    // A workflow that nobody runs any more is waited for without end.
+    let sent = timeout(PATIENCE, sent).await;
+    let sent = sent.map_err(|_| "no response".to_owned())?;
+    sent.map_err(|error| error.to_string())
 }
 
 /// A booking with a key of its own, sent by the first caller of a server with sessions and otherwise by nobody in particular.

@@ -86,7 +86,7 @@ pub(crate) const PEERS: &[Peer] = &[
         plain: EXPRESS,
         bookings: Bookings::Counted,
         has_sessions: false,
-        slice: 2_000,
+        slice: 600,
     },
     Peer {
         describes: "this project's `#[idempotent(transactional)]` over `PostgresStore`: row, key and response are one commit",
@@ -118,7 +118,7 @@ const fn in_rust(name: &'static str, package: &'static str, binary: &'static str
         plain: AXUM,
         bookings: Bookings::Counted,
         has_sessions: false,
-        slice: 6_000,
+        slice: 5_000,
     }
 }
 
@@ -130,7 +130,7 @@ const fn in_python(name: &'static str) -> Peer {
         plain: FASTAPI,
         bookings: Bookings::Counted,
         has_sessions: false,
-        slice: 600,
+        slice: 500,
     }
 }
 
@@ -142,6 +142,6 @@ const fn with_rows(name: &'static str, package: &'static str, binary: &'static s
         plain: AXUM_WITH_ROWS,
         bookings: Bookings::Rows,
         has_sessions: false,
-        slice: 400,
+        slice: 300,
     }
 }

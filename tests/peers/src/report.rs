@@ -7,7 +7,7 @@ use crate::{
     chart::{self, Bars},
     checks::QUESTIONS,
     peer::Bookings,
-    slices::{KINDS, Ratio},
+    slices::{KINDS, ROUNDS, Ratio},
 };
 
 const COMMAND: &str =
@@ -15,7 +15,7 @@ const COMMAND: &str =
 
 const INTRODUCTION: &str = "\
 Each server has the same handler at `POST /bookings`, which takes and returns 100 bytes of JSON. It is served once by its framework alone
-and once behind the library, and a figure is the ratio of the two: the median of 21 pairs of neighbouring slices, and in brackets where the middle
+and once behind the library, and a figure is the ratio of the two: the median of ROUNDS pairs of neighbouring slices, and in brackets where the middle
 eight tenths of the pairs are. Requests come on 32 connections. Servers have one core for themselves, and clients and PostgreSQL share the other one.
 Two runs on the same machine differ by some 7 %.";
 
@@ -26,12 +26,13 @@ pub(crate) fn text(found: &[Found], cores: usize) -> String {
     let date = date.unwrap_or_default();
     let _ = write!(
         text,
-        " on {date}, on one machine with {} cores.\n\n{INTRODUCTION}\n\n",
+        " on {date}, on one machine with {} cores.\n\n{}\n\n",
         if cores == 2 {
             "two".to_owned()
         } else {
             cores.to_string()
-        }
+        },
+        INTRODUCTION.replace("ROUNDS", &ROUNDS.to_string())
     );
     text.push_str("| Server | What it is |\n|---|---|\n");
     for Found { peer, .. } in found {

@@ -25,7 +25,7 @@ pub(crate) struct Ratio {
 /// The kinds of requests, in the order of the arrays above.
 pub(crate) const KINDS: [&str; 3] = ["without a key", "first execution", "replay"];
 
-const ROUNDS: u64 = 21;
+pub(crate) const ROUNDS: u64 = 15;
 
 /// Both servers are alive all the time, and only one has requests.
 ///
