@@ -20,7 +20,7 @@ async function book(request, response) {
     if (firstRun === 'panics') {
       throw new Error('a request asked for this');
     }
-    response.status(500).end();
+    response.status(500).json({ error: 'a request asked for this' });
     return;
   }
   response.status(201).json({ id, guest, room, arrival, nights });
