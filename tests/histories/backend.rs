@@ -1,31 +1,56 @@
 //! The stores, and what can go wrong beside them.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use idempotency::{
     Clock, MemoryStore, OnLost, SqliteStore, Store,
     conformance::{Advance, TestStore},
     store::RecordId,
 };
-use tempfile::TempDir;
 use tests::{
     delegate::{Delegate, Hooks},
     test_stores::{in_firestore, in_postgres, in_redis},
 };
+use tokio::sync::RwLock;
 
 use crate::{
     call::{Call, Reply, Span, UNIT, Verb},
     disturbed::Disturbed,
+    killed::KilledProcess,
     plan::Fault,
     reference::Reference,
 };
 
 /// A store for which time passes when a history says so.
 pub(crate) struct Backend {
-    pub(crate) store: Arc<dyn Store>,
+    store: RwLock<Arc<dyn Store>>,
+    /// How many processes with the store have died.
+    deaths: AtomicUsize,
     advance: Box<Advance<'static>>,
-    disturbed: Option<Disturbed>,
+    trouble: Trouble,
     is_coarse: bool,
+}
+
+/// What can go wrong.
+enum Trouble {
+    /// Nothing. The memory store ends with its process, so none of it could be there after a kill.
+    None,
+    /// The server is disturbed. The store's own process goes on.
+    Server(Disturbed),
+    /// The store's own process dies.
+    Process(KilledProcess),
+}
+
+/// The store, as one process has it.
+pub(crate) struct InProcess {
+    pub(crate) store: Arc<dyn Store>,
+    number: usize,
 }
 
 impl Backend {
@@ -42,18 +67,6 @@ impl Backend {
         let clock = Clock::manual();
         let store = MemoryStore::new().with_clock(clock.clone());
         TestStore::new(wrapped(store), move |time| clock.advance(time)).into()
-    }
-
-    pub(crate) fn sqlite() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let clock = Clock::manual();
-        let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
-        let store = store.with_clock(clock.clone());
-        let advance = move |time| {
-            let _folder = &folder;
-            clock.advance(time);
-        };
-        TestStore::new(store, advance).into()
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
@@ -76,11 +89,38 @@ impl Backend {
 
     /// A store on a server of its own, which is disturbed.
     pub(crate) fn on_disturbed(test_store: TestStore, disturbed: Disturbed) -> Self {
-        let disturbed = Some(disturbed);
+        let trouble = Trouble::Server(disturbed);
         Self {
-            disturbed,
+            trouble,
             ..test_store.into()
         }
+    }
+
+    /// A store whose process is killed.
+    pub(crate) fn on_killed(
+        store: SqliteStore,
+        advance: impl Fn(Duration) + Send + Sync + 'static,
+        killed: KilledProcess,
+    ) -> Self {
+        let trouble = Trouble::Process(killed);
+        Self {
+            trouble,
+            ..TestStore::new(store, advance).into()
+        }
+    }
+
+    /// The store, as the process has it that runs now.
+    pub(crate) async fn process(&self) -> InProcess {
+        let store = self.store.read().await;
+        InProcess {
+            number: self.deaths.load(Ordering::SeqCst),
+            store: Arc::clone(&store),
+        }
+    }
+
+    /// Whether this process has died, so that what it replies reaches nobody.
+    pub(crate) fn has_died(&self, process: &InProcess) -> bool {
+        self.deaths.load(Ordering::SeqCst) != process.number
     }
 
     /// The id of a key of a history, which no other history has.
@@ -113,7 +153,7 @@ impl Backend {
         }
     }
 
-    /// The store's time.
+    /// The store's time, before a history.
     pub(crate) async fn now(&self, history: u64) -> SystemTime {
         let probe = id(history, u8::MAX);
         let ask = async |verb| {
@@ -126,8 +166,9 @@ impl Backend {
                 verb,
             };
             // A fault of the history before may meet it.
+            let process = self.process().await;
             loop {
-                if let Ok(reply) = call.perform(&*self.store, probe, None).await {
+                if let Ok(reply) = call.perform(&*process.store, probe, None).await {
                     return reply;
                 }
             }
@@ -147,14 +188,30 @@ impl Backend {
 
     /// Lets this go wrong, if it can.
     pub(crate) async fn suffer(&self, fault: Fault) {
-        if let Some(disturbed) = &self.disturbed {
-            disturbed.suffer(fault).await;
+        match (&self.trouble, fault) {
+            (Trouble::Server(disturbed), fault) => disturbed.suffer(fault).await,
+            (Trouble::Process(_), Fault::Kill) => self.kill_process().await,
+            (Trouble::Process(_), Fault::LostReply) | (Trouble::None, _) => {}
         }
     }
 
-    /// How much has gone wrong. The number changes before and after each fault.
+    /// Kills the process with the store, if it leaves something that the next one can open.
+    pub(crate) async fn kill_process(&self) {
+        let Trouble::Process(killed) = &self.trouble else {
+            return;
+        };
+        let mut store = self.store.write().await;
+        // What a caller is told from now on may not be in the file.
+        self.deaths.fetch_add(1, Ordering::SeqCst);
+        *store = killed.kill().await;
+    }
+
+    /// How much has gone wrong with the server. The number changes before and after each fault.
     pub(crate) fn faults(&self) -> usize {
-        self.disturbed.as_ref().map_or(0, Disturbed::faults)
+        match &self.trouble {
+            Trouble::Server(disturbed) => disturbed.faults(),
+            Trouble::None | Trouble::Process(_) => 0,
+        }
     }
 
     pub(crate) fn advance(&self, units: u8) {
@@ -165,9 +222,10 @@ impl Backend {
 impl From<TestStore> for Backend {
     fn from(test_store: TestStore) -> Self {
         Self {
-            store: test_store.store,
+            store: RwLock::new(test_store.store),
+            deaths: AtomicUsize::new(0),
             advance: test_store.advance,
-            disturbed: None,
+            trouble: Trouble::None,
             is_coarse: false,
         }
     }

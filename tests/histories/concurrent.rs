@@ -134,7 +134,8 @@ impl Tested {
             }
             Act::List => self.list().await,
             Act::Sweep => {
-                let swept = self.backend.store.purge_expired(1000).await;
+                let process = self.backend.process().await;
+                let swept = process.store.purge_expired(1000).await;
                 self.learn(swept);
             }
         }
@@ -158,9 +159,11 @@ impl Tested {
         };
         let id = Backend::id(self.number, call.key);
         let faults = self.backend.faults();
+        let process = self.backend.process().await;
         let invoked = self.history.begin();
-        let asked = call.perform(&*self.backend.store, id, inspected);
-        match polled(asked, leaves_after).await.map(|it| self.learn(it)) {
+        let asked = call.perform(&*process.store, id, inspected);
+        let learned = polled(asked, leaves_after).await.map(|it| self.learn(it));
+        match learned.filter(|_| !self.backend.has_died(&process)) {
             Some(Learned::Reply(reply)) => {
                 let may_be_repeated = self.backend.faults() != faults;
                 note(Some(reply.clone()), invoked, may_be_repeated);
@@ -179,12 +182,16 @@ impl Tested {
 
     /// A list is an inspection of each key.
     async fn list(&self) {
+        let process = self.backend.process().await;
         let invoked = self.history.begin();
         let request = ListRequest::new(usize::from(KEYS)).after(Backend::before(self.number));
-        let listed = self.backend.store.list(&request).await;
+        let listed = process.store.list(&request).await;
         let Learned::Reply(listed) = self.learn(listed) else {
             return;
         };
+        if self.backend.has_died(&process) {
+            return;
+        }
         for key in 0..KEYS {
             let id = Backend::id(self.number, key);
             let found = listed.iter().find(|listed| listed.id == id);

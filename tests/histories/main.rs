@@ -3,6 +3,9 @@
 //! Calls one after another get the replies of the reference, which is the library's own transitions. Concurrent ones, while replies
 //! are lost and servers are killed, get for each key the replies of some order of the calls.
 //!
+//! A killed process of SQLite leaves its file as it is between two commits, and the next process opens it; `tests/crash` kills real processes
+//! at any moment. The memory store is never opened again, because it ends with its process.
+//!
 //! Each history comes from a number. A failing test prints it, and `HISTORIES_SEED` repeats it; `HISTORIES=20` makes twenty times as
 //! many.
 
@@ -13,6 +16,7 @@ mod concurrent;
 mod disturbed;
 mod faulty;
 mod history;
+mod killed;
 mod linearizability;
 mod plan;
 mod reference;
@@ -24,6 +28,7 @@ use tests::faulty::CompletesForAnyone;
 
 use backend::Backend;
 use faulty::ReadsThenClaims;
+use killed::Left;
 
 /// A store that is not installed is skipped, loudly.
 #[track_caller]
@@ -50,8 +55,8 @@ fn the_memory_store_takes_the_librarys_steps() {
 
 // proves: histories-follow-transitions
 #[test]
-fn sqlite_takes_the_librarys_steps() {
-    let sqlite = async || Some(Backend::sqlite());
+fn sqlite_takes_the_librarys_steps_although_its_process_is_killed() {
+    let sqlite = async || Some(killed::sqlite(Left::Everything));
     assert_right(sequential::check(60, sqlite));
 }
 
@@ -82,8 +87,8 @@ fn concurrent_steps_of_the_memory_store_have_an_order() {
 
 // proves: histories-have-an-order
 #[test]
-fn concurrent_steps_of_sqlite_have_an_order() {
-    let sqlite = async || Some(Backend::sqlite());
+fn concurrent_steps_of_sqlite_have_an_order_although_its_process_is_killed() {
+    let sqlite = async || Some(killed::sqlite(Left::Everything));
     assert_right(concurrent::check(60, sqlite));
 }
 
@@ -126,6 +131,14 @@ fn a_claim_after_a_read_is_found_by_concurrent_callers() {
 fn a_server_that_forgets_what_it_has_confirmed_is_found() {
     let forgetful = async || disturbed::redis_with(&[]).await;
     assert_found(concurrent::check(100, forgetful));
+}
+
+// proves: histories-find-mistakes
+#[test]
+fn a_file_without_what_its_process_has_confirmed_is_found() {
+    let forgetful = async || Some(killed::sqlite(Left::NoLog));
+    assert_found(sequential::check(30, forgetful));
+    assert_found(concurrent::check(30, forgetful));
 }
 
 // proves: histories-find-mistakes

@@ -50,7 +50,7 @@ pub(crate) enum Act {
 pub(crate) enum Fault {
     /// The next reply of the server is lost, and its connection.
     LostReply,
-    /// The server is killed, and started again.
+    /// The server is killed, and started again; or without a server the process that has the store.
     Kill,
 }
 

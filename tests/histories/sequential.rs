@@ -39,6 +39,8 @@ enum Step {
     Advance(u8),
     Sweep,
     List(Option<ListedPhase>),
+    /// The process with the store is killed, where it leaves something.
+    Kill,
 }
 
 /// The keys, as the reference has them.
@@ -90,6 +92,7 @@ impl ReferenceStateMachine for Keys {
             2 => units().prop_map(Step::Advance),
             1 => Just(Step::Sweep),
             1 => phase.prop_map(Step::List),
+            1 => Just(Step::Kill),
         ]
         .boxed()
     }
@@ -104,7 +107,7 @@ impl ReferenceStateMachine for Keys {
                 }
             }
             Step::Advance(by) => keys.advance(*by),
-            Step::Sweep | Step::List(_) => {}
+            Step::Sweep | Step::List(_) | Step::Kill => {}
         }
         keys
     }
@@ -130,7 +133,8 @@ impl<'a> Tested<'a> {
 
     /// Fails if the store replies otherwise than the reference.
     async fn apply(&mut self, step: &Step) -> Result<(), String> {
-        let store = &*self.backend.store;
+        let process = self.backend.process().await;
+        let store = &*process.store;
         match step {
             Step::Call(call) => {
                 let call = &self.backend.adapted(call);
@@ -157,6 +161,7 @@ impl<'a> Tested<'a> {
                 let swept = store.purge_expired(1000).await;
                 swept.map_err(|error| format!("{error:?}"))?;
             }
+            Step::Kill => self.backend.kill_process().await,
             Step::List(phase) => {
                 let mut request = ListRequest::new(usize::from(KEYS)).after(self.before);
                 request.phase = *phase;

@@ -32,7 +32,8 @@ fn features(packages: &[Value]) -> Vec<&str> {
     let library = packages.iter().find(|it| it["name"] == "idempotency");
     let features = library.expect("the library")["features"].as_object();
     let mut names: Vec<_> = features.expect("features").keys().collect();
-    names.retain(|name| name.as_str() != "default");
+    // One whose name begins like this is for this library's own tests.
+    names.retain(|name| *name != "default" && !name.starts_with("__"));
     assert!(names.len() >= 8, "only {names:?}");
     names.into_iter().map(String::as_str).collect()
 }

@@ -21,6 +21,8 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::{
     mail::Mail,
     remote_store::{PORT, RemoteStore},
+    rows::Rows,
+    transactions::{Booking, Desk, book_a_row, book_a_row_waiting},
     world::World,
 };
 
@@ -34,8 +36,19 @@ pub(crate) const PATHS: [&str; 2] = ["/bookings", "/patient/bookings"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handling {
     Protected,
+    /// In transactional mode.
+    Transactional,
+    /// The same, with the row in a commit of its own.
+    RowsFirst,
     /// Without the attribute.
     Bare,
+}
+
+impl Handling {
+    /// Whether the store is a database, with rows of the service.
+    pub(crate) const fn is_transactional(self) -> bool {
+        matches!(self, Self::Transactional | Self::RowsFirst)
+    }
 }
 
 /// Serves the store, whose clock shows the simulated time.
@@ -77,10 +90,17 @@ pub(crate) async fn serve_bookings(
     mail: Mail,
     world: World,
     handling: Handling,
+    rows: Arc<Rows<Booking>>,
 ) -> turmoil::Result {
     let store = RemoteStore {
         mail,
         wakeups: Wakeups::default(),
+    };
+    let desk = Desk {
+        world,
+        store: store.clone(),
+        rows,
+        is_atomic: handling != Handling::RowsFirst,
     };
     let idempotency = Idempotency::builder(store)
         .with_scope(|head| {
@@ -92,11 +112,14 @@ pub(crate) async fn serve_bookings(
         .build();
     let routes = match handling {
         Handling::Protected => [post(book), post(book_waiting)],
+        Handling::Transactional | Handling::RowsFirst => {
+            [post(book_a_row), post(book_a_row_waiting)]
+        }
         Handling::Bare => [post(book_bare), post(book_bare)],
     };
     let app = PATHS.into_iter().zip(routes);
     let app = app.fold(Router::new(), |app, (path, route)| app.route(path, route));
-    let app = app.layer(idempotency.extension()).with_state(world);
+    let app = app.layer(idempotency.extension()).with_state(desk);
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, HTTP)).await?;
     loop {
         let (stream, _) = listener.accept().await?;

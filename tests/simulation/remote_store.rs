@@ -29,14 +29,14 @@ pub(crate) const PORT: u16 = 6379;
 /// How long one sending of a call may take. Each call is sent twice at most.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RemoteStore {
     pub(crate) mail: Mail,
     pub(crate) wakeups: Wakeups,
 }
 
 impl RemoteStore {
-    async fn ask<T, F>(
+    pub(crate) async fn ask<T, F>(
         &self,
         ask: impl Fn(Arc<dyn Store>) -> F + Send + Sync + 'static,
     ) -> Result<T, StoreError>

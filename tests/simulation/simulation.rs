@@ -14,6 +14,7 @@ use crate::{
     machines::{Handling, serve_bookings, serve_store},
     mail::Mail,
     rng::Rng,
+    rows::Rows,
     watched::Watched,
     world::World,
 };
@@ -78,15 +79,21 @@ impl Simulation {
             .simulation_duration(QUIET_AFTER + REST)
             .build();
         let (mail, clock) = (Mail::default(), Clock::manual());
-        let store = self.store(&clock, world);
+        let rows = Arc::new(Rows::new(clock.clone(), false));
+        let store = if self.handling.is_transactional() {
+            Arc::clone(&rows) as Arc<dyn Store>
+        } else {
+            self.store(&clock, world)
+        };
         sim.host(STORE, {
             let mail = mail.clone();
             move || serve_store(Arc::clone(&store), clock.clone(), mail.clone())
         });
         for service in SERVICES {
             let (mail, world, handling) = (mail.clone(), world.clone(), self.handling);
+            let rows = Arc::clone(&rows);
             sim.host(service, move || {
-                serve_bookings(mail.clone(), world.clone(), handling)
+                serve_bookings(mail.clone(), world.clone(), handling, Arc::clone(&rows))
             });
         }
         for (number, (client, owner)) in (0..).zip(CLIENTS.into_iter().zip(OWNERS)) {
@@ -96,6 +103,9 @@ impl Simulation {
         let mut faults = Faults::new(Rng::of(seed, FAULTS));
         while !sim.step()? && !world.is_broken() {
             faults.step(&mut sim, world);
+        }
+        if self.handling.is_transactional() && rows.rows().len() != PRINCIPALS * ORDERS {
+            world.breaks(format!("these rows are committed: {:?}", rows.rows()));
         }
         Ok(())
     }

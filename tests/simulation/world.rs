@@ -94,6 +94,15 @@ impl World {
         run
     }
 
+    /// The number of a run that claims nothing before its commit.
+    pub(crate) fn tries(&self, operation: &str) -> u32 {
+        let mut seen = self.0.lock();
+        seen.runs += 1;
+        let run = seen.runs;
+        seen.note(&format!("run {run} of {operation}"));
+        run
+    }
+
     pub(crate) fn charges(&self, operation: &str, key: String) {
         self.0.lock().operation(operation).charges.insert(key);
     }

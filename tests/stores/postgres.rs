@@ -9,6 +9,7 @@ mod labels;
 mod live;
 mod locks;
 mod outages;
+mod plans;
 mod pooling;
 mod read_only;
 pub(crate) mod round_trips;

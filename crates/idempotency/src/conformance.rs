@@ -28,6 +28,8 @@
 //! or [`TTL`] at a time.
 //!
 //! Not covered by semver: functions are added in minor releases.
+#![doc = ""]
+#![doc = include_str!("docs/contract.md")]
 
 pub mod at_once;
 pub mod claims;
@@ -40,6 +42,7 @@ pub mod operators;
 pub mod progress;
 pub mod renewal;
 pub mod shares;
+pub mod spent;
 pub mod suspension;
 pub mod time;
 pub mod verified;

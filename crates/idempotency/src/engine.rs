@@ -165,13 +165,9 @@ pub enum Persist {
 }
 
 /// What a claim leads to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and the large variant is the rule"
-)]
-pub(crate) enum NextAction<'a> {
+pub(crate) enum NextAction {
     /// The caller holds the key, and runs the work.
-    Run(ClaimedRun<'a>),
+    Run(Box<ClaimedRun>),
     /// The work was done before, and its outcome is replayed.
     Replay(Replay),
 }

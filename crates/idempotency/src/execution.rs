@@ -127,7 +127,7 @@ impl Execution {
     }
 
     /// Makes that of a run that is about to begin, whose record stores an outcome of this kind.
-    pub(crate) fn of(claimed: &ClaimedRun<'_>, outcome: OutcomeKind) -> Self {
+    pub(crate) fn of(claimed: &ClaimedRun, outcome: OutcomeKind) -> Self {
         let entry = claimed.pending_record();
         Self(Arc::new(Shared {
             id: entry.hold.id,

@@ -267,6 +267,19 @@ pub mod __model1 {
     pub use crate::progress::Progress;
 }
 
+/// What a database commits with a key's record that this library's tests simulate. Not a public interface; the number changes when it
+/// does. A transaction of anybody else's would write what no store of this library reads, so a feature of its own opens it.
+#[cfg(feature = "__database1")]
+#[doc(hidden)]
+pub mod __database1 {
+    pub use crate::store::transaction::CommitFailure;
+    pub use crate::store::transaction::Committed;
+    pub use crate::store::transaction::EncodeResponse;
+    pub use crate::store::transaction::NewOutcome;
+    pub use crate::store::transaction::PendingRecord;
+    pub use crate::store::transaction::sealed::Sealed;
+}
+
 /// What makes a simulation repeatable, for this library's tests. Not a public interface; the number changes when it does.
 #[cfg(feature = "testing")]
 #[doc(hidden)]

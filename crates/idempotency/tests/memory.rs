@@ -1,6 +1,6 @@
 //! Behaviour of the memory store alone: it has a limit.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use idempotency::{
@@ -250,4 +250,65 @@ async fn records_are_counted_until_they_are_swept() {
     store.purge_expired(usize::MAX).await.expect("a sweep");
     let counted = handle.live_records().await.expect("a count");
     assert_eq!(counted, Some(0));
+}
+
+// proves: live-owner-replaced
+#[tokio::test]
+async fn a_key_stays_taken_beyond_the_times_that_a_record_can_have() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    clock.advance(Duration::from_secs(530 * 366 * 86_400));
+    let claimed = claim(&store, &hold(1), &asked()).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+    let again = claim(&store, &hold(1), &asked()).await;
+    assert_eq!(again.ok(), Some(Claim::in_flight(asked())));
+    assert_eq!(store.purge_expired(usize::MAX).await.ok(), Some(0));
+}
+
+/// A sequence that is always the same (a linear congruential generator).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+// proves: outcomes-are-counted
+#[tokio::test]
+async fn each_record_is_swept_when_it_expires_whatever_the_order() {
+    let clock = Clock::manual();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let handle: Arc<dyn Store> = Arc::new(store.clone());
+    let mut chance = Chance(7);
+    let mut ends = HashMap::new();
+    for _ in 0..4000 {
+        clock.advance(Duration::from_millis(chance.below(20)));
+        let key = u16::try_from(chance.below(900)).expect("a small number");
+        let mut id = [0; 32];
+        // In few parts of the store, and in no order within them.
+        id[0] = u8::try_from(key % 4).expect("a small number");
+        id[30..].copy_from_slice(&key.to_be_bytes());
+        let ttl = Duration::from_secs([3, 10, 10, 10, 60][usize::from(key) % 5]);
+        let hold = Hold::new(RecordId::from_bytes(id), Token::random(), LEASE, ttl);
+        if let Ok(Claim::Won { .. }) = claim(&store, &hold, &asked()).await {
+            clock.advance(Duration::from_millis(chance.below(30)));
+            // Some responses have a ttl of their own.
+            let hold = match chance.below(4) {
+                0 => hold.with_ttl(Duration::from_millis(chance.below(5000))),
+                _ => hold,
+            };
+            let completed = store.complete(&hold, Bytes::from_static(b"done")).await;
+            assert!(matches!(completed, Ok(IfOwner::Done(_))));
+            ends.insert(id, clock.now() + hold.ttl);
+        }
+        ends.retain(|_, end| *end > clock.now());
+        store.purge_expired(usize::MAX).await.expect("a sweep");
+        let counted = handle.live_records().await.expect("a count");
+        assert_eq!(counted, Some(ends.len() as u64));
+    }
 }

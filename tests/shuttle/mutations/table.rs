@@ -16,7 +16,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "store/entry/owner.rs",
         find: "        if self.hold_of(&hold.token, now).is_some() {
             self.complete_as(",
-        replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::InFlight { .. })) {
+        replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.state, State::InFlight { .. })) {
             self.complete_as(",
     },
     Mutation {
@@ -31,8 +31,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a completion wakes nobody",
         file: "store/entry/owner.rs",
-        find: "            return Transition::ended(IfOwner::Done(self.expires_at));",
-        replace: "            return Transition::changed(IfOwner::Done(self.expires_at));",
+        find: "            return Transition::ended(IfOwner::Done(self.expires_at()));",
+        replace: "            return Transition::changed(IfOwner::Done(self.expires_at()));",
     },
     Mutation {
         name: "a release wakes nobody",
@@ -53,15 +53,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the withdrawal of a take-over removes the record and its steps",
         file: "store/entry/claim.rs",
-        find: "            Phase::InFlight { progress, .. }
+        find: "            State::InFlight { progress, .. }
                 if is_own && run.attempt == 1 && progress.is_empty() =>
             {",
-        replace: "            Phase::InFlight { .. } if is_own => {",
+        replace: "            State::InFlight { .. } if is_own => {",
     },
     Mutation {
         name: "a take-over does not look at the lease",
         file: "store/entry/claim.rs",
-        find: "} if *lease_until <= now && run.fingerprint == *fingerprint => match on_lost {",
+        find: "} if lease_until.has_come(now) && run.fingerprint == *fingerprint => match on_lost {",
         replace: "} if run.fingerprint == *fingerprint => match on_lost {",
     },
     Mutation {
@@ -73,8 +73,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sweep removes the record of a run",
         file: "store/memory/shard.rs",
-        find: "Occupied(slot) if slot.get().entry.is_expired(now) => taken.push(slot.remove()),",
-        replace: "Occupied(slot) => taken.push(slot.remove()),",
+        find: "            if slot.entry.is_expired(now) {",
+        replace: "            if true {",
     },
     Mutation {
         name: "one waiter that leaves takes the others with it",
@@ -132,8 +132,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a run begins although the reply to its claim was later than its lease",
         file: "engine/claimed_run.rs",
-        find: "                if !hold.is_fresh(sent_at) {",
-        replace: "                if false {",
+        find: "            if !self.hold.is_fresh(sent_at) {",
+        replace: "            if false {",
     },
     Mutation {
         name: "a run that lost its key sends its own response",
@@ -199,5 +199,62 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         progress.push(name, result);",
         replace: "        let mut progress = self.progress.lock().await.clone();
         progress.push(name, result);",
+    },
+    Mutation {
+        name: "an unconfirmed commit counts as undone",
+        file: "execution/commit.rs",
+        find: "        if !self.is_shared() {
+            return Err(CommitError::Unknown(failure));",
+        replace: "        if self.is_shared() {
+            return Err(CommitError::Failed(failure));",
+    },
+    Mutation {
+        name: "the check of an unconfirmed commit only reads",
+        file: "engine/commit_status.rs",
+        find: "            let claimed = with_store_timeout(
+                store,
+                store.claim(ClaimRequest::new(&hold, &entry.fingerprint, OnLost::Refuse)),
+            )
+            .await?;
+            if matches!(claimed, Claim::Won { .. }) {",
+        replace: "            let found = with_store_timeout(store, store.inspect(&hold.id)).await?;
+            if found.is_none() {",
+    },
+    Mutation {
+        name: "the check of an unconfirmed commit under a lease only reads",
+        file: "engine/commit_status.rs",
+        find: "            if with_store_timeout(store, store.renew(&entry.hold)).await? == IfOwner::Done(()) {",
+        replace: "            let found = with_store_timeout(store, store.inspect(&entry.hold.id)).await?;
+            if found.is_some_and(|found| matches!(found.phase, crate::record::Phase::InFlight { .. })) {",
+    },
+    Mutation {
+        name: "a run begins beside another one that is about to commit",
+        file: "engine/local_locks.rs",
+        find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
+        replace: "        if key.ended != self.ended {",
+    },
+    Mutation {
+        name: "the failure of a transaction is sent although an equal run has committed",
+        file: "engine/transactional.rs",
+        find: "                Ok(Some(_)) => return IfOwner::NotOwner,",
+        replace: "                Ok(Some(_)) => None,",
+    },
+    Mutation {
+        name: "a commit that its run drops midway counts as none",
+        file: "execution/ended.rs",
+        find: "            CommitState::Committing { is_shared: true } => return None,",
+        replace: "            CommitState::Committing { is_shared: true } => Ended::Open,",
+    },
+    Mutation {
+        name: "a commit that its handler drops midway counts as none",
+        file: "web/attempt.rs",
+        find: "            let ended = execution.resolved().await;",
+        replace: "            let ended = Ended::Open;",
+    },
+    Mutation {
+        name: "a piece of a response that comes later is missing",
+        file: "web/saved_response.rs",
+        find: "            Ok(Some(frame)) => unread.add(frame?),",
+        replace: "            Ok(Some(_)) => {}",
     },
 ];

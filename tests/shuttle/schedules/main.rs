@@ -3,8 +3,11 @@
 //! Nothing moves time but the test. So a client that is not woken waits for ever, which shuttle reports as a deadlock.
 
 mod client;
+mod database;
 mod deviations;
 mod failures;
+mod http;
+mod http_transactions;
 mod lapses;
 mod leaving;
 mod ledger;
@@ -14,9 +17,13 @@ mod one_key;
 mod operators;
 mod replay;
 mod rotation;
+#[path = "../../simulation/rows.rs"]
+mod rows;
 mod search;
+mod shop;
 mod shutdown;
 mod steps;
 mod store;
 mod sweep;
+mod transactions;
 mod world;

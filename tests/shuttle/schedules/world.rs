@@ -170,6 +170,6 @@ pub(crate) fn scope() -> Scope {
     Scope::principal("ann")
 }
 
-fn key(name: &'static str) -> IdempotencyKey {
+pub(crate) fn key(name: &'static str) -> IdempotencyKey {
     IdempotencyKey::new(name).expect("a key")
 }

@@ -40,6 +40,15 @@ impl<T: 'static> LocalKey<T> {
 
     /// Reads the value.
     ///
+    /// # Panics
+    ///
+    /// Outside of a scope.
+    pub fn with<R>(&'static self, read: impl FnOnce(&T) -> R) -> R {
+        self.try_with(read).expect("the task has a value")
+    }
+
+    /// Reads the value.
+    ///
     /// # Errors
     ///
     /// Outside of a scope.

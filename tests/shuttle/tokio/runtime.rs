@@ -6,6 +6,10 @@ use crate::task::{self, JoinHandle};
 #[derive(Clone, Debug)]
 pub struct Handle(());
 
+/// As `tokio::runtime::TryCurrentError`, which there never is.
+#[derive(Debug)]
+pub struct TryCurrentError(());
+
 /// As `tokio::runtime::Id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(());
@@ -15,6 +19,15 @@ impl Handle {
     #[must_use]
     pub const fn current() -> Self {
         Self(())
+    }
+
+    /// The only runtime there is, everywhere.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub const fn try_current() -> Result<Self, TryCurrentError> {
+        Ok(Self(()))
     }
 
     /// The id of the only runtime there is.

@@ -300,3 +300,43 @@ async fn a_server_that_is_gone_refuses_all_steps_unsent_and_serves_them_when_it_
     server.start_again();
     assert_all(&claim_all(&store, &many()).await, &Ok(won(1)));
 }
+
+/// The user may use half of the keys, so every call for many is refused. That is asked once, and not each time.
+#[tokio::test]
+async fn steps_go_alone_where_a_call_was_refused_because_of_its_keys() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let set: String = redis::cmd("ACL")
+        .arg(&["SETUSER", "half", "on", ">secret", "+@all", "&*"])
+        .arg("~idempotency:[0-7]*")
+        .query(&mut server.connection())
+        .expect("a user");
+    assert_eq!(set, "OK");
+    let url = server.url().replace("redis://", "redis://half:secret@");
+    let store = RedisStore::connect(&url).await.expect("a store");
+    let mut refused_together = Vec::new();
+    for _ in 0..3 {
+        let before = rejected(&server);
+        let claimed = claim_all(&store, &many()).await;
+        let refused = claimed.iter().filter(|claimed| claimed.is_err()).count();
+        assert!((1..claimed.len()).contains(&refused), "{claimed:?}");
+        refused_together.push(rejected(&server) - before - refused);
+    }
+    assert!(refused_together[0] > 0, "{refused_together:?}");
+    assert_eq!(refused_together[1..], [0, 0]);
+}
+
+/// How many calls of scripts the server has refused before it ran them.
+fn rejected(server: &RedisServer) -> usize {
+    let statistics: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query(&mut server.connection())
+        .expect("the statistics");
+    let line = |line: &str| {
+        let fields = line.strip_prefix("cmdstat_evalsha:")?;
+        let (_, rejected) = fields.split_once("rejected_calls=")?;
+        rejected.split(',').next()?.trim().parse().ok()
+    };
+    statistics.lines().find_map(line).unwrap_or_default()
+}

@@ -328,3 +328,26 @@ async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKin
     next.assert_fresh(201);
     assert!(service.send("/book/now", "l", "Ben").await.is_replay());
 }
+
+/// The server writes such a table to another file, and it is the same table.
+// proves: rows-and-key-commit-together
+#[apply(each_driver)]
+#[tokio::test]
+async fn a_table_that_was_written_anew_is_the_stores_own(#[case] client: ClientKind) {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let service = app.service().await;
+    assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
+    for (table, guest) in [
+        ("idempotency_schema", "Ben"),
+        ("idempotency_records", "Cleo"),
+    ] {
+        let vacuumed = format!("vacuum full {table}");
+        let vacuumed = raw_sql(AssertSqlSafe(vacuumed)).execute(app.admin()).await;
+        vacuumed.expect("a compact table");
+        let next = service.send("/book/now", table, guest).await;
+        next.assert_fresh(201);
+        assert!(service.send("/book/now", table, guest).await.is_replay());
+    }
+}

@@ -22,6 +22,8 @@ pub async fn a_claim_without_a_future_learns_the_same(store: &Arc<dyn Store>) {
     let (asked, other) = (request("book"), request("cancel"));
     let owner = new_hold();
     let Some(first) = claim_now(store, &owner, &asked) else {
+        let taken = inspect(store, &owner.id).await;
+        assert_eq!(taken, None, "a store that returns nothing does nothing");
         return;
     };
     assert_eq!(first, won(1));
@@ -53,7 +55,10 @@ pub async fn a_completion_without_a_future_stores_the_same(store: &Arc<dyn Store
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let booked = Bytes::from_static(b"booked");
+    let before = inspect(store, &owner.id).await;
     let Some(strangers) = store.complete_now(&hold_on(owner.id), &booked) else {
+        assert!(store.complete_now(&owner, &booked).is_none());
+        assert_eq!(inspect(store, &owner.id).await, before);
         return;
     };
     assert!(matches!(strangers, Ok(IfOwner::NotOwner)), "{strangers:?}");

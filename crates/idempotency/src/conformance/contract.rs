@@ -110,6 +110,11 @@ macro_rules! __contract {
             // proves: late-renewal-revives-record
             renewal::a_renewal_forgets_no_progress(store) on 2 threads;
 
+            // proves: late-claim-holds-key
+            spent::a_spent_token_is_remembered_for_its_time(store, advance);
+            // proves: late-renewal-revives-record
+            spent::a_withdrawal_undoes_no_completion(store) on 2 threads;
+
             // proves: lost-lease-stores-nothing, stale-owner-writes
             progress::a_take_over_gets_what_was_left(store, advance);
             // proves: lost-lease-stores-nothing, stale-owner-writes
@@ -141,6 +146,8 @@ macro_rules! __contract {
             operators::inspection_shows_the_whole_record(store);
             operators::a_list_pages_in_the_order_of_ids(store);
             operators::a_resolution_ends_the_hold_that_was_seen(store);
+            // proves: lost-lease-stores-nothing, stale-owner-writes
+            operators::either_the_owner_or_an_operator_ends_a_hold(store) on 2 threads;
             operators::a_resolution_shuts_the_old_owner_out(store, advance);
             // proves: sweep-removes-only-expired, sweep-deletes-wrong-key
             operators::a_sweep_takes_expired_records_only(store, advance);
@@ -220,6 +227,8 @@ macro_rules! __contract {
 
             // proves: full-store-forgets-none, scope-share-limited
             shares::a_scope_that_floods_leaves_room_for_others(store);
+            // proves: full-store-forgets-none, memory-limit-drops-records
+            shares::a_full_store_refuses_every_scope(store);
             // proves: scope-share-limited
             shares::a_refused_key_leaves_nothing(store);
             // proves: full-store-forgets-none, scope-share-limited, memory-limit-drops-records
@@ -245,6 +254,17 @@ macro_rules! __contract {
                 $crate::conformance::$module::$name(&opened.$store $(, &*opened.$advance)?).await;
             }
         }
+    )*};
+    // Each function by its name, for tests of the suite itself.
+    (@list_each $functions:expr; $(
+        $module:ident::$name:ident($store:ident $(, $advance:ident)?) $(on $threads:tt threads)?;
+    )*) => {$(
+        $functions.insert(
+            concat!(stringify!($module), "::", stringify!($name)),
+            |opened| Box::pin(async move {
+                $crate::conformance::$module::$name(&opened.$store $(, &*opened.$advance)?).await;
+            }),
+        );
     )*};
     (@run_each $open:expr; $(
         $module:ident::$name:ident($store:ident $(, $advance:ident)?) $(on $threads:tt threads)?;

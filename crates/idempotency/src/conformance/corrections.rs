@@ -62,12 +62,13 @@ pub async fn a_completed_outcome_is_replaced(store: &Arc<dyn Store>, advance: &A
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, replay);
     let limit = store.outcome_limit();
     if limit <= 1 << 24 {
-        let refused = store
-            .resolve(&owner.id, &owner.token, replace(&noise(limit + 1)))
-            .await;
-        let kind = refused.map_err(|error| error.kind());
-        assert_eq!(kind, Err(StoreErrorKind::TooLarge));
-        assert_eq!(claim(store, &hold_on(owner.id), &asked).await, replay);
+        let outcome = noise(limit + 1);
+        for too_long in [replace(&outcome), Resolution::Erase { outcome }] {
+            let refused = store.resolve(&owner.id, &owner.token, too_long).await;
+            let kind = refused.map_err(|error| error.kind());
+            assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+            assert_eq!(claim(store, &hold_on(owner.id), &asked).await, replay);
+        }
     }
     is_for_completed_runs_only(store, &replace(&corrected)).await;
 

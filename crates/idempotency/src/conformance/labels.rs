@@ -310,6 +310,10 @@ async fn shows(store: &Arc<dyn Store>, request: ListRequest, mut ids: Vec<Record
         let mut listed: Vec<RecordId> = Vec::new();
         loop {
             let found = store.list(&page).await.expect("a page");
+            assert!(
+                found.iter().all(|entry| page.after < Some(entry.id)),
+                "a page begins after the previous one"
+            );
             for entry in &found {
                 let record = entry.record.as_ref().expect("a record");
                 assert_eq!(inspect(store, &entry.id).await.as_ref(), Some(record));

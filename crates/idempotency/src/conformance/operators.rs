@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{
     Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
@@ -119,6 +119,10 @@ pub async fn a_list_pages_in_the_order_of_ids(store: &Arc<dyn Store>) {
     loop {
         let page = list(store, listed.last(), 7).await;
         assert!(page.len() <= 7, "a page holds at most its limit");
+        assert!(
+            page.iter().all(|record| listed.last() < Some(&record.id)),
+            "a page begins after the previous one"
+        );
         for record in &page {
             assert_eq!(inspect(store, &record.id).await.as_ref(), Some(record));
         }
@@ -151,6 +155,39 @@ pub async fn a_resolution_ends_the_hold_that_was_seen(store: &Arc<dyn Store>) {
     assert_eq!(released.await.ok(), Some(IfOwner::Done(())));
     assert_eq!(inspect(store, &owner.id).await, None);
     is_shut_out(store, &owner).await;
+}
+
+/// If an owner completes while an operator releases its hold, one of them loses and learns it.
+pub async fn either_the_owner_or_an_operator_ends_a_hold(store: &Arc<dyn Store>) {
+    let outcome = Bytes::from_static(b"booked");
+    for _ in 0..20 {
+        let owner = taken(store, &request("book")).await;
+        let start = Arc::new(Barrier::new(2));
+        let resolving = tokio::spawn({
+            let (store, start) = (Arc::clone(store), Arc::clone(&start));
+            let owner = owner.clone();
+            async move {
+                start.wait().await;
+                let release = Resolution::Release;
+                store.resolve(&owner.id, &owner.token, release).await
+            }
+        });
+        start.wait().await;
+        let completed = store.complete(&owner, outcome.clone()).await;
+        let resolved = resolving.await.expect("the operator");
+        let phase = inspect(store, &owner.id).await.map(|record| record.phase);
+        match completed.expect("a completion") {
+            IfOwner::Done(_) => {
+                assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));
+                let outcome = outcome.clone();
+                assert_eq!(phase, Some(Phase::Completed { outcome }));
+            }
+            IfOwner::NotOwner => {
+                assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
+                assert_eq!(phase, None);
+            }
+        }
+    }
 }
 
 /// An operator's outcome is replayed for its own ttl, and the owner that was given up can neither end nor repeat
@@ -204,11 +241,11 @@ pub async fn a_sweep_takes_expired_records_only(store: &Arc<dyn Store>, advance:
         let batch = store.purge_expired(4).await.expect("a sweep");
         assert!(batch <= 4, "a sweep removes at most its limit");
         removed += batch;
+        assert!(removed <= expired.len(), "only expired records are removed");
         if batch == 0 {
             break;
         }
     }
-    assert!(removed <= expired.len(), "only expired records are removed");
     for record in before {
         assert_eq!(inspect(store, &record.id).await, Some(record));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Barrier;
+use tokio::{sync::Barrier, task::yield_now};
 
 use super::{
     Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, list, operators::noise, request, taken,
@@ -39,16 +39,16 @@ pub async fn a_take_over_gets_what_was_left(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!(progress(store, &owner).await, "charged, sent, booked");
 }
 
-/// If an owner stores its progress while another claim takes over, either the claim gets that progress, or the owner
-/// learns that it has lost the key.
+/// If an owner stores its progress or suspends its run while another claim takes over, either the claim gets that
+/// progress, or the owner learns that it has lost the key.
 pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let mut owners = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..40 {
         owners.push(taken(store, &asked).await);
     }
     advance(LEASE);
-    for owner in owners {
+    for (number, owner) in owners.into_iter().enumerate() {
         let start = Arc::new(Barrier::new(2));
         let keeping = tokio::spawn({
             let (store, start) = (Arc::clone(store), Arc::clone(&start));
@@ -56,13 +56,20 @@ pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Adva
             async move {
                 start.wait().await;
                 let charged = Bytes::from_static(b"charged");
-                store.checkpoint(&owner, charged).await
+                match number % 2 {
+                    0 => store.checkpoint(&owner, charged).await,
+                    _ => store.suspend(&owner, charged).await,
+                }
             }
         });
         let claiming = tokio::spawn({
             let store = Arc::clone(store);
             async move {
                 start.wait().await;
+                // In half of the rounds the owner is the first.
+                if number % 4 < 2 {
+                    yield_now().await;
+                }
                 claim(&store, &hold_on(owner.id), &asked).await
             }
         });
@@ -137,9 +144,10 @@ pub async fn a_renewal_keeps_the_progress(store: &Arc<dyn Store>, advance: &Adva
     assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(progress(store, &owner).await, "charged");
     let lapses = lease_of(store, &owner).await;
+    advance(MARGIN);
     keep(store, &owner, b"charged, sent").await;
     assert_eq!(lease_of(store, &owner).await, lapses);
-    advance(LEASE - MARGIN);
+    advance(LEASE - 2 * MARGIN);
     assert_eq!(
         claim(store, &hold_on(owner.id), &asked).await,
         Claim::InFlight { fingerprint: asked }

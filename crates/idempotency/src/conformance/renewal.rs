@@ -9,11 +9,11 @@ use super::{inspect, request, taken};
 use crate::{
     Store,
     record::Phase,
-    store::{Hold, IfOwner},
+    store::{Hold, IfOwner, StoreError},
 };
 
 /// How often each pair of steps is sent concurrently.
-const ROUNDS: usize = 16;
+pub(super) const ROUNDS: usize = 16;
 
 /// A renewal that reads the record and then writes it must not overwrite a completion in between.
 pub async fn a_renewal_undoes_no_completion(store: &Arc<dyn Store>) {
@@ -62,16 +62,26 @@ pub async fn a_renewal_forgets_no_progress(store: &Arc<dyn Store>) {
 
 /// Sends a renewal of this hold concurrently with the other step.
 async fn at_one_time(store: &Arc<dyn Store>, hold: &Hold, other: impl Future<Output = ()>) {
+    let (store, hold) = (Arc::clone(store), hold.clone());
+    let renewing = async move { store.renew(&hold).await.map(drop) };
+    concurrently(renewing, other).await;
+}
+
+/// Sends both steps concurrently.
+pub(super) async fn concurrently(
+    step: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    other: impl Future<Output = ()>,
+) {
     let start = Arc::new(Barrier::new(2));
-    let renewing = tokio::spawn({
-        let (store, hold, start) = (Arc::clone(store), hold.clone(), Arc::clone(&start));
+    let stepping = tokio::spawn({
+        let start = Arc::clone(&start);
         async move {
             start.wait().await;
-            store.renew(&hold).await.map(drop)
+            step.await
         }
     });
     start.wait().await;
     other.await;
-    let renewed = renewing.await.expect("no panic");
-    renewed.expect("the hold is renewed or has ended");
+    let done = stepping.await.expect("no panic");
+    done.expect("the step is taken, or the hold has ended");
 }

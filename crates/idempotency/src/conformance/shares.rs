@@ -41,6 +41,30 @@ pub async fn a_scope_that_floods_leaves_room_for_others(store: &Arc<dyn Store>) 
     assert!(take(store, THIRD).await.is_ok());
 }
 
+/// A store that many scopes have filled refuses the keys of further scopes too. It forgets no record for them, and
+/// stores the outcomes of those that run.
+pub async fn a_full_store_refuses_every_scope(store: &Arc<dyn Store>) {
+    let replayed = completed(store, &request("book"), b"booked").await;
+    let scope = |number: usize| ScopeId::from_bytes((number as u64).to_le_bytes());
+    let mut taken = Vec::new();
+    let refused = loop {
+        match take(store, scope(taken.len())).await {
+            Ok(hold) => taken.push(hold),
+            Err(error) => break error,
+        }
+        assert!(taken.len() < TOO_MANY, "the store should be full");
+    };
+    let check = store.check_room(&scope(taken.len()));
+    for error in [refused, check.expect_err("no room")] {
+        assert_eq!(error.kind(), StoreErrorKind::Full, "{error:?}");
+    }
+    let again = claim(store, &hold_on(replayed.id), &request("book")).await;
+    assert!(matches!(again, Claim::Completed { outcome, .. } if outcome == b"booked"[..]));
+    for hold in &taken {
+        complete(store, hold, 100).await;
+    }
+}
+
 /// A refused key has no record, and the same claim takes it once there is room.
 pub async fn a_refused_key_leaves_nothing(store: &Arc<dyn Store>) {
     let taken = flood(store, FLOOD).await;

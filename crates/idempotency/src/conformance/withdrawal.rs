@@ -342,7 +342,7 @@ pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store
     }
 }
 
-async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
+pub(super) async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
     let withdrawn = store.withdraw(hold, fingerprint).await;
     withdrawn.expect("a withdrawal");
 }

@@ -36,10 +36,10 @@ impl Idempotency {
         operation: Operation,
         options: &EffectiveOptions,
         patience: Option<Duration>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         match self.begin_at_once(operation, options)? {
             Ok(begun) => Ok(begun),
-            Err(waiting) => Box::pin(self.begin_waiting(waiting, options, patience)).await,
+            Err(waiting) => Box::pin(self.begin_waiting(*waiting, options, patience)).await,
         }
     }
 
@@ -49,40 +49,39 @@ impl Idempotency {
         &self,
         operation: Operation,
         options: &EffectiveOptions,
-    ) -> Result<Result<NextAction<'_>, Waiting>, Rejection> {
+    ) -> Result<Result<NextAction, Box<Waiting>>, Rejection> {
         let guard =
             ActiveRuns::enter(&self.0.active_runs, &self.0.store).ok_or(Rejection::ShuttingDown)?;
         self.0
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
 
-        let mut waiting = Waiting {
-            operation,
-            guard,
-            first: None,
+        // In a box, because hardly any request waits.
+        let wait = |operation, first, guard| {
+            Ok(Err(Box::new(Waiting {
+                operation,
+                first,
+                guard,
+            })))
         };
-        if waiting.operation.other.is_some() || options.mode == RunMode::Transactional {
-            return Ok(Err(waiting));
+        if operation.other.is_some() || options.mode == RunMode::Transactional {
+            return wait(operation, None, guard);
         }
-        let hold = waiting.operation.hold(options);
-        let fingerprint = &waiting.operation.asked.fingerprint;
+        let hold = operation.hold(options);
+        let fingerprint = &operation.asked.fingerprint;
         let Some(claimed) = self.claim_at_once(&hold, fingerprint, options.on_lost) else {
-            return Ok(Err(waiting));
+            return wait(operation, None, guard);
         };
         let claimed = claimed?;
         if !matches!(
             claimed.claim,
             Claim::Won { attempt: 1, .. } | Claim::Completed { .. }
         ) {
-            waiting.first = Some((hold, claimed));
-            return Ok(Err(waiting));
+            return wait(operation, Some((hold, claimed)), guard);
         }
-        let Waiting {
-            operation, guard, ..
-        } = waiting;
         match decision::after_claim(&operation.asked, claimed.claim) {
-            AfterClaim::Run { attempt, .. } => Ok(Ok(NextAction::Run(ClaimedRun {
-                idempotency: self,
+            AfterClaim::Run { attempt, .. } => Ok(Ok(NextAction::Run(Box::new(ClaimedRun {
+                idempotency: self.clone(),
                 operation,
                 hold,
                 claim: Some(RecordedClaim {
@@ -95,7 +94,7 @@ impl Idempotency {
                 place: claimed.place,
                 admission: claimed.admission,
                 guard,
-            }))),
+            })))),
             AfterClaim::Replay {
                 outcome,
                 expires_at,
@@ -115,7 +114,7 @@ impl Idempotency {
         waiting: Waiting,
         options: &EffectiveOptions,
         patience: Option<Duration>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         let Waiting {
             mut operation,
             guard,
@@ -143,7 +142,7 @@ impl Idempotency {
         local_lock: Option<Box<LocalLock>>,
         guard: RunGuard,
         first: Option<(Hold, Claimed)>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         let (mut hold, mut claimed) = match first {
             Some((hold, claimed)) => {
                 self.wait_after(hold, claimed, &operation, options, patience)
@@ -172,8 +171,8 @@ impl Idempotency {
                         sent_at,
                         withdrawal,
                     };
-                    return Ok(NextAction::Run(ClaimedRun {
-                        idempotency: self,
+                    return Ok(NextAction::Run(Box::new(ClaimedRun {
+                        idempotency: self.clone(),
                         operation,
                         hold,
                         claim: Some(claim),
@@ -181,7 +180,7 @@ impl Idempotency {
                         place,
                         admission,
                         guard,
-                    }));
+                    })));
                 }
                 AfterClaim::ClaimInForm(form) if forms_left > 0 => {
                     forms_left -= 1;

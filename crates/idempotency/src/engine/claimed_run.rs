@@ -21,19 +21,22 @@ use crate::{
 };
 
 /// The right to run, with all that the run needs. A claim whose run does not begin is withdrawn when this is dropped.
-pub(crate) struct ClaimedRun<'a> {
-    pub(super) idempotency: &'a Idempotency,
+///
+/// It stays in one box from the claim to the end of the run, because each move of it would be a copy of half a kilobyte.
+// The fields are dropped in this order: a shutdown waits for the guard, and so for the withdrawal of the claim.
+pub(crate) struct ClaimedRun {
+    pub(super) idempotency: Idempotency,
     pub(super) operation: Operation,
     pub(super) hold: Hold,
     /// `None` where the run's transaction will write the record.
     pub(super) claim: Option<RecordedClaim>,
+    pub(super) guard: RunGuard,
     /// In transactional mode, the key's lock in this process.
     pub(super) local_lock: Option<Box<LocalLock>>,
     /// Its place among the concurrent runs.
     pub(super) place: Option<OwnedSemaphorePermit>,
     /// What its scope may take, if the key is new and scopes have limits.
     pub(super) admission: Option<Admission>,
-    pub(super) guard: RunGuard,
 }
 
 /// A hold that the store has recorded.
@@ -47,25 +50,39 @@ pub(super) struct RecordedClaim {
 
 /// A run that is under way. Dropping it does not stop the work, which then continues in a task of its own.
 pub(crate) struct Begun<R: Send + 'static> {
-    idempotency: Idempotency,
-    // In a box, because it is part of the request's future.
-    operation: Box<Operation>,
     run: DetachOnDrop<Counted<R>>,
 }
 
 /// What a run comes to for its client, at once, or once another run's response is read.
-type Ended<'a, R> =
-    Either<Ready<Result<Finished<R>, Rejection>>, BoxFuture<'a, Result<Finished<R>, Rejection>>>;
+type Ended<R> = Either<
+    Ready<Result<Finished<R>, Rejection>>,
+    BoxFuture<'static, Result<Finished<R>, Rejection>>,
+>;
+
+/// The last steps before the work, taken at once, or after a wait that hardly any run has.
+type Beginning<'a> = Either<Ready<Result<(), Rejection>>, BoxFuture<'a, Result<(), Rejection>>>;
 
 /// What comes back from a run: how it has ended, and the tally of its request.
-type Counted<R> = (Result<IfOwner<Executed<R>>, Rejection>, Tally);
+type Counted<R> = (Result<Own<R>, Rejection>, Tally);
 
-impl ClaimedRun<'_> {
+/// What a run has come to of its own.
+enum Own<R> {
+    Executed(Executed<R>),
+    /// Its key is another run's.
+    Lost(Box<Lost>),
+}
+
+/// With what the response of the run that has the key is read.
+struct Lost {
+    idempotency: Idempotency,
+    operation: Operation,
+}
+
+impl ClaimedRun {
     /// Prepares the run, which begins when it is awaited, and stores what the work leaves.
-    // The work is created where it is awaited, because a future that is passed as an argument takes up space twice. What the run needs is used
-    // in place for the same reason.
+    // The work is created where it is awaited, because a future that is passed as an argument takes up space twice.
     pub(crate) fn start<R, W>(
-        self,
+        mut self: Box<Self>,
         tally: &mut Tally,
         work: impl FnOnce() -> W + Send + 'static,
     ) -> Begun<R>
@@ -73,80 +90,123 @@ impl ClaimedRun<'_> {
         R: Send + 'static,
         W: Future<Output = WorkResult<R>> + Send + 'static,
     {
-        let Self {
-            idempotency,
-            operation,
-            hold,
-            mut claim,
-            local_lock,
-            place,
-            mut admission,
-            mut guard,
-        } = self;
-        let fingerprint = operation.asked.fingerprint;
-        let engine = idempotency.clone();
-        tally.record(operation.id);
+        tally.record(self.operation.id);
         let mut counted = tally.hand_over();
-        let ttl = hold.ttl;
         let run = async move {
-            // Without a claim its own transaction writes the record.
-            if let Some(claim) = &mut claim {
-                let progress = claim.progress.write();
-                let (attempt, sent_at) = (claim.attempt, claim.sent_at);
-                if guard.hold(hold.clone(), fingerprint, attempt, progress, sent_at) {
-                    tokio::task::yield_now().await;
-                }
-                // The last call before the work begins. If it fails, the claim is withdrawn.
-                if !hold.is_fresh(sent_at) {
-                    let refreshed = engine.refresh(&hold, &fingerprint, Some(sent_at));
-                    match Box::pin(refreshed).await {
-                        Ok(IfOwner::Done(_)) => {}
-                        Ok(IfOwner::NotOwner) => return (Err(Rejection::InProgress), counted),
-                        Err(error) => return (Err(error.into()), counted),
-                    }
-                }
-                claim
-                    .withdrawal
-                    .take()
-                    .into_iter()
-                    .for_each(Withdrawal::cancel);
+            if let Err(refusal) = self.begin().await {
+                return (Err(refusal), counted);
             }
-            admission.iter_mut().for_each(Admission::use_up);
             let running = Running::start();
             let mut ending = work().await;
             drop(running);
-            if let Some(admission) = admission {
-                ending.persist = admission.settle(ending.persist, ttl);
+            if let Some(admission) = self.admission.take() {
+                ending.persist = admission.settle(ending.persist, self.hold.ttl);
             }
             let outcome = tally::of_run(&ending.persist);
-            let finished = if claim.is_none() {
-                let finishing = transactional::finish(&engine, hold, fingerprint, ending, guard);
-                Box::pin(finishing).await
-            } else if let Some(expires_at) =
-                finish::complete_at_once(guard.store(), &hold, &ending.persist)
-            {
-                drop(guard);
-                IfOwner::Done(Executed {
-                    response: ending.response,
-                    expires_at: Some(expires_at),
-                })
-            } else {
-                let held = Held::new(hold, fingerprint, guard);
-                Box::pin(finish::finish(held, ending)).await
+            // Without a claim its own transaction writes the record.
+            let completed = self.claim.as_ref().and_then(|_| {
+                finish::complete_at_once(self.guard.store(), &self.hold, &ending.persist)
+            });
+            let Some(ends_at) = completed else {
+                let (finished, lost, held) = Box::pin(self.finish(ending)).await;
+                counted.note(ended(outcome, &finished));
+                drop(held);
+                let own = match finished {
+                    IfOwner::Done(executed) => Own::Executed(executed.announced(&lost.operation)),
+                    IfOwner::NotOwner => Own::Lost(lost),
+                };
+                return (Ok(own), counted);
             };
-            counted.note(ended(outcome, &finished));
-            drop((local_lock, place));
-            (Ok(finished), counted)
+            counted.note(outcome);
+            let executed = Executed {
+                response: ending.response,
+                expires_at: Some(ends_at),
+            };
+            (
+                Ok(Own::Executed(executed.announced(&self.operation))),
+                counted,
+            )
         };
         Begun {
-            idempotency: idempotency.clone(),
-            operation: Box::new(operation),
             run: DetachOnDrop::new(run),
         }
     }
 
+    /// Takes the last steps before the work begins. If one fails, the claim is withdrawn.
+    fn begin(&mut self) -> Beginning<'_> {
+        let Some(claim) = &self.claim else {
+            self.use_up();
+            return Either::Left(ready(Ok(())));
+        };
+        let (attempt, sent_at) = (claim.attempt, claim.sent_at);
+        let progress = claim.progress.write();
+        let fingerprint = self.operation.asked.fingerprint;
+        let wakes = self
+            .guard
+            .hold(self.hold.clone(), fingerprint, attempt, progress, sent_at);
+        if !wakes && self.hold.is_fresh(sent_at) {
+            self.use_up();
+            return Either::Left(ready(Ok(())));
+        }
+        Either::Right(Box::pin(async move {
+            if wakes {
+                tokio::task::yield_now().await;
+            }
+            // The last call before the work begins.
+            if !self.hold.is_fresh(sent_at) {
+                let refreshed = self
+                    .idempotency
+                    .refresh(&self.hold, &fingerprint, Some(sent_at));
+                if refreshed.await? == IfOwner::NotOwner {
+                    return Err(Rejection::InProgress);
+                }
+            }
+            self.use_up();
+            Ok(())
+        }))
+    }
+
+    /// Leaves the hold, and what the scope may take, to the work, which begins now.
+    fn use_up(&mut self) {
+        let withdrawal = self
+            .claim
+            .as_mut()
+            .and_then(|claim| claim.withdrawal.take());
+        withdrawal.into_iter().for_each(Withdrawal::cancel);
+        self.admission.iter_mut().for_each(Admission::use_up);
+    }
+
+    /// Ends a run that is not completed without waiting. Its locks are released once it is counted.
+    async fn finish<R>(
+        self: Box<Self>,
+        ending: WorkResult<R>,
+    ) -> (IfOwner<Executed<R>>, Box<Lost>, impl Send) {
+        let Self {
+            idempotency,
+            operation,
+            hold,
+            claim,
+            guard,
+            local_lock,
+            place,
+            admission: _,
+        } = *self;
+        let fingerprint = operation.asked.fingerprint;
+        let finished = if claim.is_some() {
+            let held = Held::new(hold, fingerprint, guard);
+            finish::finish(held, ending).await
+        } else {
+            transactional::finish(&idempotency, hold, fingerprint, ending, guard).await
+        };
+        let lost = Box::new(Lost {
+            idempotency,
+            operation,
+        });
+        (finished, lost, (local_lock, place))
+    }
+
     pub(crate) fn idempotency(&self) -> &Idempotency {
-        self.idempotency
+        &self.idempotency
     }
 
     /// The secret that names its record.
@@ -191,30 +251,30 @@ impl<R: Send + 'static> Begun<R> {
     /// What the request's client gets.
     pub(crate) async fn ended(&mut self, tally: &mut Tally) -> Result<Finished<R>, Rejection> {
         let ended = (&mut self.run).await;
-        self.after(ended, tally).await
+        after(ended, tally).await
     }
+}
 
-    fn after(&self, ended: thread::Result<Counted<R>>, tally: &mut Tally) -> Ended<'_, R> {
-        let Ok((finished, counted)) = ended else {
-            return Either::Left(ready(Err(Rejection::Panicked)));
-        };
-        *tally = counted;
-        match finished {
-            Err(refusal) => Either::Left(ready(Err(refusal))),
-            Ok(IfOwner::Done(mut executed)) => {
-                executed.expires_at = executed
-                    .expires_at
-                    .map(|ends_at| self.operation.announced(ends_at));
-                Either::Left(ready(Ok(Finished::Executed(executed))))
-            }
-            Ok(IfOwner::NotOwner) => {
-                let (idempotency, operation) = (&self.idempotency, &*self.operation);
-                Either::Right(Box::pin(async move {
-                    let replay = idempotency.response_of_the_owner(operation);
-                    replay.await.map(Finished::Replayed)
-                }))
-            }
-        }
+fn after<R: Send + 'static>(ended: thread::Result<Counted<R>>, tally: &mut Tally) -> Ended<R> {
+    let Ok((own, counted)) = ended else {
+        return Either::Left(ready(Err(Rejection::Panicked)));
+    };
+    *tally = counted;
+    match own {
+        Err(refusal) => Either::Left(ready(Err(refusal))),
+        Ok(Own::Executed(executed)) => Either::Left(ready(Ok(Finished::Executed(executed)))),
+        Ok(Own::Lost(lost)) => Either::Right(Box::pin(async move {
+            let replay = lost.idempotency.response_of_the_owner(&lost.operation);
+            replay.await.map(Finished::Replayed)
+        })),
+    }
+}
+
+impl<R> Executed<R> {
+    /// The same, with the expiry that its client is told.
+    fn announced(mut self, operation: &Operation) -> Self {
+        self.expires_at = self.expires_at.map(|ends_at| operation.announced(ends_at));
+        self
     }
 }
 

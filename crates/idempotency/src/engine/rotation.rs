@@ -69,7 +69,7 @@ impl Idempotency {
         other: Operation,
         options: &EffectiveOptions,
         patience: Option<Duration>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         let is_second = matches!(self.0.other_secret, Some(OtherSecret::Previous(_)));
         let [older, newer] = if is_second {
             [other, own]
@@ -114,7 +114,7 @@ impl Idempotency {
         next: &Operation,
         options: &EffectiveOptions,
         deadline: Option<Instant>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         // A completed request needs no claim, which would keep other requests out meanwhile.
         if let Ok(Some(replay)) = self.recorded(next).await {
             return Ok(NextAction::Replay(replay));
@@ -149,7 +149,7 @@ impl Idempotency {
         own: &Operation,
         options: &EffectiveOptions,
         deadline: Option<Instant>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         // A completed request needs no claim.
         if let Ok(Some(replay)) = self.recorded(own).await {
             return Ok(NextAction::Replay(replay));
@@ -239,7 +239,7 @@ impl Idempotency {
         operation: &Operation,
         options: &EffectiveOptions,
         deadline: Option<Instant>,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         let guard =
             ActiveRuns::enter(&self.0.active_runs, &self.0.store).ok_or(Rejection::ShuttingDown)?;
         let patience = deadline.map(|end| end.saturating_duration_since(Instant::now()));
@@ -264,10 +264,10 @@ impl Idempotency {
     }
 }
 
-impl ClaimedRun<'_> {
+impl ClaimedRun {
     /// Withdraws the claim before the response is sent, because the client may retry at once. If this fails or is
     /// dropped, a background task withdraws the claim.
-    async fn give_back(mut self) {
+    async fn give_back(mut self: Box<Self>) {
         let Some(withdrawal) = self
             .claim
             .as_mut()
@@ -292,7 +292,7 @@ impl ClaimedRun<'_> {
     }
 
     /// Prepares the run's own transaction to complete its hold.
-    fn in_transaction(mut self) -> Result<Self, Rejection> {
+    fn in_transaction(mut self: Box<Self>) -> Result<Box<Self>, Rejection> {
         let mut lock = LocalLocks::enter(&self.idempotency.0.local_locks, &self.operation.id);
         if lock.running().is_some() || !lock.acquire(&self.operation.asked.fingerprint) {
             // A run of this process that lost its lease may still be running.

@@ -30,7 +30,7 @@ impl Idempotency {
         options: &EffectiveOptions,
         patience: Option<Duration>,
         guard: RunGuard,
-    ) -> Result<NextAction<'_>, Rejection> {
+    ) -> Result<NextAction, Rejection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut local_lock = LocalLocks::enter(&self.0.local_locks, &operation.id);
         // Kept across attempts, so that a waiter does not lose its place.
@@ -57,8 +57,8 @@ impl Idempotency {
                     let place = self.place_to_run()?;
                     if local_lock.acquire(&operation.asked.fingerprint) {
                         let admission = self.admit(operation.scope)?;
-                        return Ok(NextAction::Run(ClaimedRun {
-                            idempotency: self,
+                        return Ok(NextAction::Run(Box::new(ClaimedRun {
+                            idempotency: self.clone(),
                             hold: operation.hold(options),
                             operation,
                             claim: None,
@@ -66,7 +66,7 @@ impl Idempotency {
                             place: Some(place),
                             admission,
                             guard,
-                        }));
+                        })));
                     }
                 }
                 AfterLook::ClaimLease => {

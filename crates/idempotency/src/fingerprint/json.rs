@@ -2,6 +2,8 @@ mod number;
 mod order;
 mod string;
 
+use std::{cell::Cell, mem};
+
 use order::Order;
 
 /// How deep arrays and objects may be nested.
@@ -29,15 +31,37 @@ pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
     str::from_utf8(text).ok()?;
     let mut reader = Reader {
         rest: text,
-        form: Vec::with_capacity(text.len() + 16),
-        order: Order::default(),
+        lists: LISTS.try_with(Cell::take).unwrap_or_default(),
     };
-    reader.value(MAX_DEPTH)?;
-    match reader.rest {
-        [] => Some(reader.order.apply(reader.form)),
-        _ => None,
+    reader.lists.form.reserve(text.len() + 16);
+    let is_whole = reader.value(MAX_DEPTH).is_some() && reader.rest.is_empty();
+    let mut lists = reader.lists;
+    let canonical = is_whole.then(|| match lists.order.apply(&lists.form) {
+        Some(ordered) => ordered,
+        None => mem::take(&mut lists.form),
+    });
+    // Those of a long text are not kept.
+    if lists.form.capacity() <= MAX_KEPT && lists.order.clear() <= MAX_KEPT {
+        lists.form.clear();
+        let _ = LISTS.try_with(|kept| kept.set(lists));
     }
+    canonical
 }
+
+thread_local! {
+    /// Those of this thread's last text, for its next one: allocating them takes as long as reading a short text.
+    static LISTS: Cell<Lists> = Cell::default();
+}
+
+/// What is written while a text is read.
+#[derive(Default)]
+struct Lists {
+    form: Vec<u8>,
+    order: Order,
+}
+
+/// The largest lists that a thread keeps, in bytes of the form and in members.
+const MAX_KEPT: usize = 4096;
 
 /// Reads a text and writes its canonical form.
 ///
@@ -47,8 +71,7 @@ pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
 /// values cannot share a form.
 struct Reader<'a> {
     rest: &'a [u8],
-    form: Vec<u8>,
-    order: Order,
+    lists: Lists,
 }
 
 impl Reader<'_> {
@@ -62,34 +85,36 @@ impl Reader<'_> {
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
             b'n' => self.literal(b"null")?,
-            _ => self.rest = number::write(self.rest, &mut self.form)?,
+            _ => self.rest = number::write(self.rest, &mut self.lists.form)?,
         }
         self.skip_space();
         Some(())
     }
 
     fn object(&mut self, depth: usize) -> Option<()> {
-        let mut object = self.order.begin(&self.form);
+        let mut object = self.lists.order.begin(&self.lists.form);
         self.copy(b'{')?;
         self.skip_space();
         if self.copy(b'}').is_some() {
             return Some(());
         }
         loop {
-            let start = self.form.len();
+            let start = self.lists.form.len();
             self.skip_space();
             self.string()?;
-            let name = start..self.form.len();
+            let name = start..self.lists.form.len();
             self.skip_space();
             self.copy(b':')?;
             self.value(depth)?;
-            self.order.member(&mut object, name, &self.form)?;
+            self.lists
+                .order
+                .member(&mut object, name, &self.lists.form)?;
             if self.copy(b',').is_none() {
                 break;
             }
         }
         self.copy(b'}')?;
-        self.order.end(&object, &self.form)
+        self.lists.order.end(&object, &self.lists.form)
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
@@ -109,13 +134,13 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Option<()> {
         self.copy(b'"')?;
-        self.rest = string::write(self.rest, &mut self.form)?;
+        self.rest = string::write(self.rest, &mut self.lists.form)?;
         Some(())
     }
 
     fn literal(&mut self, literal: &[u8]) -> Option<()> {
         self.rest = self.rest.strip_prefix(literal)?;
-        self.form.extend_from_slice(literal);
+        self.lists.form.extend_from_slice(literal);
         Some(())
     }
 
@@ -123,7 +148,7 @@ impl Reader<'_> {
         match self.rest {
             [first, rest @ ..] if *first == byte => {
                 self.rest = rest;
-                self.form.push(byte);
+                self.lists.form.push(byte);
                 Some(())
             }
             _ => None,

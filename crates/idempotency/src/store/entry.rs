@@ -1,11 +1,15 @@
 //! All that a store holds for one key, and what each verb of the contract makes of it.
 
 mod claim;
+mod moment;
 mod owner;
 mod resolve;
 mod transition;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -15,6 +19,7 @@ use crate::{
     labels::Labels,
     record::{Phase, Record, RecordId, Token},
 };
+pub(super) use moment::Moment;
 pub use transition::{Change, Transition};
 
 /// All that a store holds for one key: its record, or that the key is free, and its spent tokens.
@@ -52,7 +57,8 @@ pub use transition::{Change, Transition};
 /// ```
 ///
 /// The [default](Self::default) is the entry of a key for which nothing is stored. An entry that has expired is treated like it,
-/// whether it was removed or not. All times of an entry have to come from one clock.
+/// whether it was removed or not. All times of an entry have to come from one clock, and lie before the year 2554: what ends later than that
+/// never ends.
 ///
 /// # Saving an entry
 ///
@@ -74,7 +80,7 @@ pub struct Entry {
     /// The spent tokens, except that of the run.
     spent: SpentTokens,
     /// When the record, or the memory of the spent tokens, expires.
-    expires_at: SystemTime,
+    expires_at: Moment,
 }
 
 /// The latest run of a key: a record without its id and its expiry.
@@ -85,10 +91,22 @@ struct Run {
     /// Whether this token is spent: the run was suspended, or its take-over was withdrawn.
     is_spent: bool,
     attempt: u32,
-    phase: Phase,
-    created_at: Option<SystemTime>,
-    completed_at: Option<SystemTime>,
+    state: State,
+    created_at: Option<Moment>,
     labels: Labels,
+}
+
+/// Like [`Phase`], in fewer bytes.
+#[derive(Clone, PartialEq, Eq)]
+enum State {
+    InFlight {
+        lease_until: Moment,
+        progress: Bytes,
+    },
+    Completed {
+        at: Option<Moment>,
+        outcome: Bytes,
+    },
 }
 
 impl Default for Entry {
@@ -97,7 +115,7 @@ impl Default for Entry {
         Self {
             run: None,
             spent: SpentTokens::default(),
-            expires_at: SystemTime::UNIX_EPOCH,
+            expires_at: SystemTime::UNIX_EPOCH.into(),
         }
     }
 }
@@ -110,15 +128,14 @@ impl Entry {
         let others = spent_tokens.iter().filter(|token| !is_own(token));
         Self {
             spent: others.copied().collect(),
-            expires_at: record.expires_at,
+            expires_at: record.expires_at.into(),
             run: Some(Run {
                 fingerprint: record.fingerprint,
                 token: record.token,
                 is_spent: spent_tokens.iter().any(|token| is_own(&token)),
                 attempt: record.attempt,
-                phase: record.phase,
-                created_at: record.created_at,
-                completed_at: record.completed_at,
+                state: State::of(record.phase, record.completed_at),
+                created_at: record.created_at.map(Moment::from),
                 labels: record.labels,
             }),
         }
@@ -130,7 +147,7 @@ impl Entry {
         Self {
             run: None,
             spent: spent_tokens.iter().copied().collect(),
-            expires_at,
+            expires_at: expires_at.into(),
         }
     }
 
@@ -143,11 +160,11 @@ impl Entry {
             run.fingerprint,
             run.token,
             run.attempt,
-            self.expires_at,
-            run.phase.clone(),
+            self.expires_at(),
+            run.state.phase(),
         );
-        record.created_at = run.created_at;
-        record.completed_at = run.completed_at;
+        record.created_at = run.created_at.map(SystemTime::from);
+        record.completed_at = run.state.completed_at();
         record.labels = run.labels.clone();
         Some(record)
     }
@@ -161,26 +178,27 @@ impl Entry {
 
     /// When the entry expires. A store may remove it from then on, and has to keep it until then.
     #[must_use]
-    pub const fn expires_at(&self) -> SystemTime {
-        self.expires_at
+    pub fn expires_at(&self) -> SystemTime {
+        self.expires_at.into()
     }
 
     /// Whether the entry has expired, so that nothing is stored for the key any more.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.expires_at <= now
+        self.expires_at.has_come(now)
     }
 
     /// What the run has stored: its progress so far, or its outcome; `None` if the key is free.
     pub(super) fn stored(&self) -> Option<&Bytes> {
-        self.run.as_ref().map(|run| match &run.phase {
-            Phase::InFlight { progress, .. } => progress,
-            Phase::Completed { outcome } => outcome,
+        self.run.as_ref().map(|run| match &run.state {
+            State::InFlight { progress, .. } => progress,
+            State::Completed { outcome, .. } => outcome,
         })
     }
 
     /// Frees the key and spends this token, at least until then. Other spent tokens are remembered for as long as before.
     fn release_token(&mut self, token: &Token, until: SystemTime) {
+        let until = Moment::from(until);
         self.run = None;
         self.expires_at = if self.spent.is_empty() {
             until
@@ -188,6 +206,58 @@ impl Entry {
             self.expires_at.max(until)
         };
         self.spent = self.spent.with(token);
+    }
+}
+
+impl State {
+    fn of(phase: Phase, completed_at: Option<SystemTime>) -> Self {
+        match phase {
+            Phase::InFlight {
+                lease_until,
+                progress,
+            } => Self::InFlight {
+                lease_until: lease_until.into(),
+                progress,
+            },
+            Phase::Completed { outcome } => Self::Completed {
+                at: completed_at.map(Moment::from),
+                outcome,
+            },
+        }
+    }
+
+    /// Puts another outcome in place of that of a completed run.
+    fn replace(&mut self, outcome: Bytes) {
+        let at = self.completed_at().map(Moment::from);
+        *self = Self::Completed { at, outcome };
+    }
+
+    fn phase(&self) -> Phase {
+        match self {
+            Self::InFlight {
+                lease_until,
+                progress,
+            } => Phase::InFlight {
+                lease_until: (*lease_until).into(),
+                progress: progress.clone(),
+            },
+            Self::Completed { outcome, .. } => Phase::Completed {
+                outcome: outcome.clone(),
+            },
+        }
+    }
+
+    fn completed_at(&self) -> Option<SystemTime> {
+        match self {
+            Self::InFlight { .. } => None,
+            Self::Completed { at, .. } => at.map(SystemTime::from),
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phase().fmt(formatter)
     }
 }
 

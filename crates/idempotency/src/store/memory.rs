@@ -1,4 +1,5 @@
 mod list;
+mod queue;
 mod room;
 mod scopes;
 mod shard;
@@ -165,10 +166,7 @@ impl Store for MemoryStore {
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let now = self.clock.now();
         let shard = self.shard(id);
-        Ok(shard
-            .slots
-            .get(id)
-            .and_then(|slot| slot.entry.inspect(id, now)))
+        Ok(shard.get(id).and_then(|slot| slot.entry.inspect(id, now)))
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
@@ -202,7 +200,7 @@ impl Store for MemoryStore {
     /// A free key that has spent tokens counts until it is swept.
     async fn live_records(&self) -> Result<Option<u64>, StoreError> {
         let shards = self.shards.iter();
-        let records = shards.map(|shard| shard.lock().slots.len() as u64).sum();
+        let records = shards.map(|shard| shard.lock().len() as u64).sum();
         Ok(Some(records))
     }
 

@@ -73,7 +73,8 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
 pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
 /// Makes the stored outcome of the work's result. If it fails, nothing is committed.
-pub(crate) type EncodeResponse<V> = Box<
+#[doc(hidden)]
+pub type EncodeResponse<V> = Box<
     dyn FnOnce(V) -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> + Send,
 >;
 
@@ -168,7 +169,8 @@ pub(crate) fn encode_through(
     }
 }
 
-/// Restricts [`Transaction`] to the stores of this library.
-pub(super) mod sealed {
+/// Restricts [`Transaction`] to the stores of this library, and to the databases that its tests simulate.
+pub(crate) mod sealed {
+    /// Implemented by the transactions of this library's stores.
     pub trait Sealed {}
 }

@@ -226,7 +226,7 @@ where
                 Ok(Next::Run(prepared.start(won, &mut self.tally)))
             }
             Ok(NextAction::Replay(replay)) => Ok(Next::Replay(Some(replay))),
-            Err(waiting) => Ok(Next::Wait(Some(Box::new(waiting)))),
+            Err(waiting) => Ok(Next::Wait(Some(waiting))),
         }
     }
 
@@ -318,7 +318,7 @@ where
     F: FnOnce(Request) -> C + Send + 'static,
     C: Future<Output = Called> + Send + 'static,
 {
-    fn start(self, won: ClaimedRun<'_>, tally: &mut Tally) -> Begun<Response> {
+    fn start(self, won: Box<ClaimedRun>, tally: &mut Tally) -> Begun<Response> {
         let kind = if self.is_rebuilt {
             OutcomeKind::ReplayValue
         } else {

@@ -28,6 +28,11 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         Ok(outcome)
     }
 
+    /// As [`Store::check_room`].
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        self.store().check_room(scope)
+    }
+
     /// As [`Store::claim`].
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         self.store().claim(request).await
@@ -87,6 +92,16 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         self.store().list(request).await
     }
 
+    /// As [`Store::resolve`].
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<IfOwner<()>, StoreError> {
+        self.store().resolve(id, seen, resolution).await
+    }
+
     /// As [`Store::purge_expired`].
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         self.store().purge_expired(limit).await
@@ -130,7 +145,7 @@ impl<H: Hooks> Store for Delegate<H> {
     }
 
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
-        self.0.store().check_room(scope)
+        self.0.check_room(scope)
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -191,7 +206,7 @@ impl<H: Hooks> Store for Delegate<H> {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
-        self.0.store().resolve(id, seen, resolution).await
+        self.0.resolve(id, seen, resolution).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {

@@ -6,6 +6,7 @@
 
 use std::{cmp::Ordering, ops::Range};
 
+#[derive(Default)]
 pub(super) struct Order {
     /// The members so far of every object that has not ended.
     open: Vec<Member>,
@@ -13,17 +14,6 @@ pub(super) struct Order {
     unsorted: Vec<Object>,
     /// Their members, sorted.
     sorted: Vec<Member>,
-}
-
-impl Default for Order {
-    fn default() -> Self {
-        Self {
-            // Most objects have no more.
-            open: Vec::with_capacity(8),
-            unsorted: Vec::new(),
-            sorted: Vec::new(),
-        }
-    }
 }
 
 /// The place of a member in the form.
@@ -110,16 +100,24 @@ impl Order {
         is_unique.then_some(())
     }
 
-    /// The form with all members in order.
-    pub(super) fn apply(mut self, form: Vec<u8>) -> Vec<u8> {
+    /// The form with all members in order; `None` if they already are.
+    pub(super) fn apply(&mut self, form: &[u8]) -> Option<Vec<u8>> {
         if self.unsorted.is_empty() {
-            return form;
+            return None;
         }
         self.unsorted
             .sort_unstable_by_key(|object| object.place.start);
         let mut ordered = Vec::with_capacity(form.len());
-        self.copy(&form, 0..form.len(), &self.unsorted, &mut ordered);
-        ordered
+        self.copy(form, 0..form.len(), &self.unsorted, &mut ordered);
+        Some(ordered)
+    }
+
+    /// Forgets everything for another text, and returns how many members there is room for.
+    pub(super) fn clear(&mut self) -> usize {
+        self.open.clear();
+        self.unsorted.clear();
+        self.sorted.clear();
+        self.open.capacity() + self.unsorted.capacity() + self.sorted.capacity()
     }
 
     /// Copies a part of the form that contains exactly these unsorted objects.

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::{Change, Entry, Run, Transition, later};
+use super::{Change, Entry, Moment, Run, State, Transition, later};
 use crate::{
-    record::{Phase, Token},
+    record::Token,
     store::{Claim, ClaimRequest, Hold, OnLost, StoreError, spent::SpentTokens},
 };
 
@@ -32,7 +32,7 @@ impl Entry {
         &mut self,
         request: ClaimRequest<'_>,
         now: SystemTime,
-        save: impl FnOnce(SystemTime),
+        save: impl FnOnce(Moment),
     ) -> Result<Claim, StoreError> {
         let ClaimRequest {
             hold,
@@ -45,28 +45,28 @@ impl Entry {
         }
         let Some(run) = &mut self.run else {
             self.run = Some(Run::first(request, now));
-            self.expires_at = later(later(now, hold.lease), hold.ttl);
+            self.expires_at = later(later(now, hold.lease), hold.ttl).into();
             save(self.expires_at);
             return Ok(Claim::won(1, Bytes::new()));
         };
-        match &mut run.phase {
-            Phase::Completed { outcome } => {
+        match &mut run.state {
+            State::Completed { outcome, .. } => {
                 let outcome = outcome.clone();
                 Ok(Claim::Completed {
                     fingerprint: run.fingerprint,
                     outcome,
-                    expires_at: self.expires_at,
+                    expires_at: self.expires_at.into(),
                 })
             }
             // The reply to this claim was lost, and it comes again.
-            Phase::InFlight { progress, .. } if run.token == hold.token => Ok(Claim::Won {
+            State::InFlight { progress, .. } if run.token == hold.token => Ok(Claim::Won {
                 attempt: run.attempt,
                 progress: progress.clone(),
             }),
-            Phase::InFlight {
+            State::InFlight {
                 lease_until,
                 progress,
-            } if *lease_until <= now && run.fingerprint == *fingerprint => match on_lost {
+            } if lease_until.has_come(now) && run.fingerprint == *fingerprint => match on_lost {
                 OnLost::TakeOver => {
                     if run.is_spent {
                         self.spent = self.spent.with(&run.token);
@@ -74,8 +74,9 @@ impl Entry {
                     run.token = hold.token;
                     run.is_spent = false;
                     run.attempt += 1;
-                    *lease_until = later(now, hold.lease);
-                    self.expires_at = later(*lease_until, hold.ttl);
+                    let until = later(now, hold.lease);
+                    *lease_until = until.into();
+                    self.expires_at = later(until, hold.ttl).into();
                     save(self.expires_at);
                     Ok(Claim::Won {
                         attempt: run.attempt,
@@ -86,7 +87,7 @@ impl Entry {
                     fingerprint: run.fingerprint,
                 }),
             },
-            Phase::InFlight { .. } => Ok(Claim::InFlight {
+            State::InFlight { .. } => Ok(Claim::InFlight {
                 fingerprint: run.fingerprint,
             }),
         }
@@ -112,26 +113,26 @@ impl Entry {
             return Transition::changed(());
         };
         let is_own = run.token == hold.token;
-        match &mut run.phase {
-            Phase::InFlight { progress, .. }
+        match &mut run.state {
+            State::InFlight { progress, .. }
                 if is_own && run.attempt == 1 && progress.is_empty() =>
             {
                 self.release_token(&hold.token, forgotten_at);
                 Transition::ended(())
             }
-            Phase::InFlight { lease_until, .. } if is_own => {
-                *lease_until = now;
+            State::InFlight { lease_until, .. } if is_own => {
+                *lease_until = now.into();
                 run.attempt = (run.attempt - 1).max(1);
                 run.is_spent = true;
-                self.expires_at = later(now, hold.ttl);
+                self.expires_at = later(now, hold.ttl).into();
                 Transition::ended(())
             }
             // The claim may yet arrive, perhaps when this run is lost or its key is free.
-            Phase::InFlight { .. } => {
+            State::InFlight { .. } => {
                 self.spent = self.spent.with(&hold.token);
                 Transition::changed(())
             }
-            Phase::Completed { .. } => Transition::unchanged(()),
+            State::Completed { .. } => Transition::unchanged(()),
         }
     }
 
@@ -156,12 +157,11 @@ impl Run {
             token: request.hold.token,
             is_spent: false,
             attempt: 1,
-            phase: Phase::InFlight {
-                lease_until: later(now, request.hold.lease),
+            state: State::InFlight {
+                lease_until: later(now, request.hold.lease).into(),
                 progress: Bytes::new(),
             },
-            created_at: Some(now),
-            completed_at: None,
+            created_at: Some(now.into()),
             labels: request.hold.labels.clone(),
         }
     }

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Entry, Transition, later};
+use super::{Entry, Moment, State, Transition, later};
 use crate::{
-    record::{Phase, Token},
+    record::Token,
     store::{Hold, IfOwner, spent::SpentTokens},
 };
 
@@ -17,8 +17,8 @@ impl Entry {
             return Transition::unchanged(IfOwner::NotOwner);
         };
         let renewed = later(now, hold.lease);
-        *lease_until = renewed;
-        self.expires_at = later(renewed, hold.ttl);
+        *lease_until = renewed.into();
+        self.expires_at = later(renewed, hold.ttl).into();
         Transition::changed(IfOwner::Done(()))
     }
 
@@ -54,14 +54,14 @@ impl Entry {
         let Some((lease_until, kept)) = self.hold_of(&hold.token, now) else {
             return Transition::unchanged(IfOwner::NotOwner);
         };
-        *lease_until = now;
+        *lease_until = now.into();
         if progress.len() >= kept.len() {
             *kept = progress;
         }
         if let Some(run) = &mut self.run {
             run.is_spent = true;
         }
-        self.expires_at = later(now, hold.ttl);
+        self.expires_at = later(now, hold.ttl).into();
         Transition::ended(IfOwner::Done(()))
     }
 
@@ -74,13 +74,13 @@ impl Entry {
     ) -> Transition<IfOwner<SystemTime>> {
         if self.hold_of(&hold.token, now).is_some() {
             self.complete_as(hold.token, outcome, now, hold.ttl);
-            return Transition::ended(IfOwner::Done(self.expires_at));
+            return Transition::ended(IfOwner::Done(self.expires_at()));
         }
         // The same owner repeats a completion that was done but whose reply was lost.
         let own = self.run.as_ref().filter(|run| run.token == hold.token);
-        let reply = match own.map(|run| &run.phase) {
-            Some(Phase::Completed { .. }) if !self.is_expired(now) => {
-                IfOwner::Done(self.expires_at)
+        let reply = match own.map(|run| &run.state) {
+            Some(State::Completed { .. }) if !self.is_expired(now) => {
+                IfOwner::Done(self.expires_at())
             }
             _ => IfOwner::NotOwner,
         };
@@ -98,13 +98,13 @@ impl Entry {
 
     /// The end of the lease and the progress of the hold, if it is this token's. It stays that also after the lease has lapsed, until
     /// another claim takes over.
-    fn hold_of(&mut self, token: &Token, now: SystemTime) -> Option<(&mut SystemTime, &mut Bytes)> {
+    fn hold_of(&mut self, token: &Token, now: SystemTime) -> Option<(&mut Moment, &mut Bytes)> {
         if self.is_expired(now) {
             return None;
         }
         let run = self.run.as_mut()?;
-        match &mut run.phase {
-            Phase::InFlight {
+        match &mut run.state {
+            State::InFlight {
                 lease_until,
                 progress,
             } if run.token == *token && !run.is_spent => Some((lease_until, progress)),
@@ -115,7 +115,7 @@ impl Entry {
     fn is_suspended_by(&self, token: &Token, now: SystemTime) -> bool {
         let run = self.run.as_ref().filter(|_| !self.is_expired(now));
         run.is_some_and(|run| {
-            run.is_spent && run.token == *token && matches!(run.phase, Phase::InFlight { .. })
+            run.is_spent && run.token == *token && matches!(run.state, State::InFlight { .. })
         })
     }
 
@@ -130,10 +130,12 @@ impl Entry {
         if let Some(run) = &mut self.run {
             run.token = token;
             run.is_spent = false;
-            run.completed_at = Some(now);
-            run.phase = Phase::Completed { outcome };
+            run.state = State::Completed {
+                at: Some(now.into()),
+                outcome,
+            };
         }
         self.spent = SpentTokens::default();
-        self.expires_at = later(now, ttl);
+        self.expires_at = later(now, ttl).into();
     }
 }

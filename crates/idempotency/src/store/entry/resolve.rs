@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::{Entry, Transition, later};
+use super::{Entry, State, Transition, later};
 use crate::{
     labels::Labels,
-    record::{Phase, Token},
+    record::Token,
     store::{IfOwner, Resolution, SPENT_FOR},
 };
 
@@ -28,7 +28,7 @@ impl Entry {
             return Transition::unchanged(IfOwner::NotOwner);
         };
         // A withdrawn take-over is a hold too: the previous run is as lost as before.
-        let is_completed = matches!(run.phase, Phase::Completed { .. });
+        let is_completed = matches!(run.state, State::Completed { .. });
         match resolution {
             // The token is spent: a claim or a completion by that run may be on its way yet.
             Resolution::Release if !is_completed => {
@@ -44,11 +44,11 @@ impl Entry {
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Replace { outcome } if is_completed => {
-                run.phase = Phase::Completed { outcome };
+                run.state.replace(outcome);
                 Transition::changed(IfOwner::Done(()))
             }
             Resolution::Erase { outcome } if is_completed => {
-                run.phase = Phase::Completed { outcome };
+                run.state.replace(outcome);
                 run.labels = Labels::new(run.labels.route(), None);
                 Transition::changed(IfOwner::Done(()))
             }

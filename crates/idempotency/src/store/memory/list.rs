@@ -15,20 +15,19 @@ impl MemoryStore {
             }
             let shard = shard.lock();
             let mut ids: Vec<_> = shard
-                .slots
-                .iter()
-                .filter(|(id, _)| after.is_none_or(|after| *id > after))
-                .filter(|(id, slot)| {
-                    let record = slot.entry.inspect(id, now);
+                .slots()
+                .filter(|slot| after.is_none_or(|after| slot.id > *after))
+                .filter(|slot| {
+                    let record = slot.entry.inspect(&slot.id, now);
                     record.is_some_and(|record| request.matches(&record, now))
                 })
-                .map(|(id, _)| *id)
+                .map(|slot| slot.id)
                 .collect();
             ids.sort_unstable();
             ids.truncate(limit - listed.len());
             listed.extend(
                 ids.into_iter()
-                    .filter_map(|id| Some(shard.slots.get(&id)?.entry.inspect(&id, now)?.into())),
+                    .filter_map(|id| Some(shard.get(&id)?.entry.inspect(&id, now)?.into())),
             );
         }
         listed

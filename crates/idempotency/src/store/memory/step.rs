@@ -1,14 +1,8 @@
 //! The steps of one key: each is a method of [`Entry`] under the lock of the key's shard.
 
-use std::{
-    collections::hash_map::Entry::{Occupied, Vacant},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
-use super::{
-    MemoryStore,
-    shard::{Queue, Slot},
-};
+use super::{MemoryStore, queue::Queue, shard::Slot};
 use crate::{
     Fingerprint,
     record::RecordId,
@@ -25,20 +19,19 @@ impl MemoryStore {
         step: impl FnOnce(&mut Entry, SystemTime) -> Transition<T>,
     ) -> T {
         let mut shard = self.shard(id);
-        let shard = &mut *shard;
         let now = self.clock.now();
-        if let Some(slot) = shard.slots.get_mut(id) {
+        let hash = shard.hash_of(id);
+        if let Some((slot, queue)) = shard.get_mut(id, hash) {
             let before = slot.stored();
             let done = step(&mut slot.entry, now);
-            self.account_for(id, slot, &mut shard.queue, before, done.change);
+            self.account_for(hash, slot, queue, before, done.change);
             return done.reply;
         }
         let mut entry = Entry::default();
         let done = step(&mut entry, now);
         if done.change != Change::Unchanged {
-            let queued_at = shard.queue.add(id, entry.expires_at());
-            let slot = Slot::new(entry, queued_at);
-            shard.slots.insert(*id, Box::new(slot));
+            let expires_at = entry.expires_at();
+            shard.insert(id, hash, entry, expires_at);
         }
         done.reply
     }
@@ -55,33 +48,33 @@ impl MemoryStore {
         let request = ClaimRequest::new(hold, fingerprint, on_lost);
         let id = &hold.id;
         let mut shard = self.shard(id);
-        let shard = &mut *shard;
         let now = self.clock.now();
-        if let Some(slot) = shard.slots.get_mut(id)
-            && !slot.entry.needs_room(request, now)
-        {
-            return slot.claim(request, now, &mut shard.queue);
-        }
-        let share = self.make_room(shard, &hold.scope, now)?;
-        let slot = match shard.slots.entry(*id) {
-            Occupied(slot) => slot.into_mut(),
-            Vacant(free) => {
-                let queued_at = shard.queue.add(id, later(now, hold.ttl));
-                free.insert(Box::new(Slot::new(Entry::default(), queued_at)))
+        let hash = shard.hash_of(id);
+        let was_there = match shard.get_mut(id, hash) {
+            Some((slot, queue)) if !slot.entry.needs_room(request, now) => {
+                return slot.claim(request, now, hash, queue);
             }
+            found => found.is_some(),
+        };
+        let share = self.make_room(&mut shard, &hold.scope, now)?;
+        // It may have been among the expired ones that made room.
+        let (slot, queue) = if was_there && shard.get(id).is_some() {
+            shard.get_mut(id, hash).expect("it is there")
+        } else {
+            shard.insert(id, hash, Entry::default(), later(now, hold.ttl))
         };
         // A record that has expired here takes no room any more.
         let expired = slot.stored();
         if let Some(counted) = slot.share.replace(share) {
             self.give_back(&counted, expired);
         }
-        slot.claim(request, now, &mut shard.queue)
+        slot.claim(request, now, hash, queue)
     }
 
     /// Counts what a step has changed, and wakes those who wait for it.
     fn account_for(
         &self,
-        id: &RecordId,
+        hash: u64,
         slot: &mut Slot,
         queue: &mut Queue,
         before: usize,
@@ -89,10 +82,10 @@ impl MemoryStore {
     ) {
         if change != Change::Unchanged {
             self.recount(slot, before);
-            slot.requeue(id, queue);
+            slot.requeue(hash, queue);
         }
         if change == Change::Ended {
-            self.wakeups.wake(id);
+            self.wakeups.wake(&slot.id);
         }
     }
 }

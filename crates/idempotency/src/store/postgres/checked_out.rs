@@ -37,8 +37,8 @@ struct Lent {
     until: Instant,
     /// When the server last responded on it.
     heard: Instant,
-    /// Whether the connection has a `lock_timeout`.
-    is_limited: bool,
+    /// Whether the connection has the settings of the statements.
+    is_set_up: bool,
 }
 
 /// A connection in use, which returns to the pool unless it is [kept](Self::keep).
@@ -107,7 +107,7 @@ impl CheckedOut {
             connection,
             until,
             heard: now,
-            is_limited: false,
+            is_set_up: false,
         })
     }
 
@@ -193,14 +193,14 @@ impl Used<'_> {
     }
 
     /// The connection, after executing this statement once for all that follow on it.
-    pub(super) async fn limited(
+    pub(super) async fn set_up(
         &mut self,
-        limit: &'static str,
+        settings: &'static str,
     ) -> Result<&mut PgConnection, sqlx::Error> {
         let lent = self.lent();
-        if !lent.is_limited {
-            raw_sql(limit).execute(&mut *lent.connection).await?;
-            lent.is_limited = true;
+        if !lent.is_set_up {
+            raw_sql(settings).execute(&mut *lent.connection).await?;
+            lent.is_set_up = true;
         }
         Ok(&mut lent.connection)
     }

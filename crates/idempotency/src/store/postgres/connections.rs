@@ -16,7 +16,7 @@ use super::{
     NAME,
     checked_out::{CheckedOut, Used},
     error::{Failure, is_undone, store_error},
-    route::Route,
+    route::{BEGIN_LIMITED, Route, SET_UP},
 };
 use crate::{
     log_text::Causes,
@@ -78,16 +78,11 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 const ACQUIRE: Duration = Duration::from_secs(2);
 
 /// How long the server waits for a lock, so that none of its processes keeps waiting for a client that has given up. It
-/// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_LIMIT`] and [`BEGIN_LIMITED`] contain it too.
+/// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_UP`] and [`BEGIN_LIMITED`] contain it too.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For a connection that has a server process to itself.
-const SET_LIMIT: &str = "set lock_timeout = '3s'";
-
-/// For one transaction, because a pooler's server process runs another client's transaction next.
-const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
-
-/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other.
+/// How many statements of a lane are under way at most: while one waits for its commit, the server works on the other. With one, few
+/// clients wait much longer where commits are slow; a third gains nothing.
 pub(super) const TURNS: usize = 2;
 
 /// How long a server has to be silent for before its other connections are suspected too.
@@ -313,7 +308,7 @@ impl Connections {
             None => self.find_route(used).await.unwrap_or(Route::Pooled),
         };
         match route {
-            Route::Direct => statement.fetch_all(used.limited(SET_LIMIT).await?).await,
+            Route::Direct => statement.fetch_all(used.set_up(SET_UP).await?).await,
             // The next client's unnamed statement replaces this one, so the transaction has to keep the server process
             // until the statement is executed.
             Route::Pooled => {

@@ -19,6 +19,22 @@ const ROUNDS: usize = 8;
 
 const PROCESS: &str = "select pg_backend_pid()";
 
+/// For a connection that has a server process to itself.
+///
+/// The server keeps one plan for each statement, and does not plan it again for each number of keys, which takes it longer than the
+/// statement. So the plan must be good for a table of any size: it finds each record through an index, also if the table is
+/// small when it is made, and in the order in which they are wanted. A plan that cannot do so counts as a long one, for which the server would compile code.
+pub(super) const SET_UP: &str = "
+    set lock_timeout = '3s';
+    set plan_cache_mode = force_generic_plan;
+    set enable_seqscan = off;
+    set enable_bitmapscan = off;
+    set jit = off
+";
+
+/// For one transaction, because a pooler's server process runs another client's transaction next.
+pub(super) const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
+
 impl Route {
     /// Asks two connections for the process that serves them. Without a pooler each always names its own. With one they
     /// share a process, or theirs changes.

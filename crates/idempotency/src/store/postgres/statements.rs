@@ -10,11 +10,17 @@
 
 /// The identity of the table that a statement writes to: the mark of its database's tables, and the object ids of
 /// database and table, which are new in a copy of a database.
+///
+/// The path of a table's file ends with the ids of its database and of the file, and costs the server less than its list of databases, which is
+/// read where a table has no file of its own. The file's id does not count, because a rewritten table has another file.
 macro_rules! identity {
     () => {
         "(
             (select mark from idempotency_schema order by version limit 1)
-            || '/' || (select oid from pg_database where datname = current_database())
+            || '/' || coalesce(
+                reverse(split_part(reverse(pg_relation_filepath('idempotency_schema'::regclass)), '/', 2)),
+                (select oid::text from pg_database where datname = current_database())
+            )
             || '/' || 'idempotency_records'::regclass::oid
         )"
     };
@@ -333,17 +339,17 @@ pub(super) const RELEASE: &str = "
 ";
 
 /// Skips rows that another session has locked: a claim that takes the record, or another sweep.
+///
+/// The ids are an array, and not joined: a join may be planned so that it reads the whole table by the ids' index.
 pub(super) const PURGE: &str = "
-    with expired as materialized (
+    delete from idempotency_records
+    where id = any(array(
         select id
         from idempotency_records
         where expires_at <= (select clock_timestamp())
         order by expires_at
         limit $1
         for update skip locked
-    )
-    delete from idempotency_records as record
-    using expired
-    where record.id = expired.id
+    ))
     returning 1
 ";

@@ -1,6 +1,6 @@
 //! The names of records among the server's keys, and of the channels that announce their ends.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use crate::record::RecordId;
 
@@ -8,6 +8,8 @@ use crate::record::RecordId;
 /// the same name.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(Arc<str>);
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
@@ -18,7 +20,9 @@ impl Keys {
         let mut name = String::with_capacity(self.0.len() + 64);
         name.push_str(&self.0);
         for byte in id.as_bytes() {
-            write!(name, "{byte:02x}").expect("writing to a string does not fail");
+            for half in [byte >> 4, byte & 0xf] {
+                name.push(char::from(DIGITS[usize::from(half)]));
+            }
         }
         name
     }

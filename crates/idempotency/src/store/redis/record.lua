@@ -135,20 +135,37 @@ end
 
 -- The server counts in milliseconds: rounded up, it removes nothing that has not expired. Never at once: the step would
 -- go on to write a record without a time of removal.
+--
+-- In two halves, because Lua writes a number that is too large for 32 bits slowly, or wrongly on a server of 32 bits. Steps that go
+-- together often have the same time.
+local removal_of, removal_text
 local function removal(expires_at)
-    return string.format('%.0f', math.ceil(math.max(expires_at, now + 1000000) / 1000))
+    if expires_at ~= removal_of then
+        local at = math.ceil(math.max(expires_at, now + 1000000) / 1000)
+        removal_of, removal_text = expires_at, string.format('%d%06d', math.floor(at / 1000000), at % 1000000)
+    end
+    return removal_text
 end
+
+-- Whether this call has written. If so, the server refuses no later write of it.
+local has_written = false
 
 -- Writes a record where there may be none. A full server refuses it.
 local function put(value, expires_at)
     redis.call('SET', key, value, 'PXAT', removal(expires_at))
+    has_written = true
 end
 
 -- Overwrites the record. A full server refuses a script whose first write may take memory. Here the first write moves
 -- the time of removal, so a run that has a key can always end what it has begun.
 local function replace(value, expires_at)
+    if has_written then
+        redis.call('SET', key, value, 'PXAT', removal(expires_at))
+        return
+    end
     redis.call('PEXPIREAT', key, removal(expires_at))
     redis.call('SET', key, value, 'KEEPTTL')
+    has_written = true
 end
 
 -- Frees the key. The record notes at least until then that this token is spent, and which others are.

@@ -70,13 +70,14 @@ impl Server {
     }
 
     /// Where steps of a kind wait for each other. The keys of a cluster are on several nodes, so each step goes alone there. So it
-    /// does on what may be a proxy, which could send all steps of a call to the server of the first one's key.
+    /// does on what may be a proxy, which could send all steps of a call to the server of the first one's key, and where a call has been
+    /// refused because of its keys.
     pub(super) fn lanes(&self) -> Option<&Lanes> {
         match self {
-            Self::One(one) => one
-                .is_standalone
-                .load(Ordering::Relaxed)
-                .then_some(&one.lanes),
+            Self::One(one) => {
+                let is_standalone = one.is_standalone.load(Ordering::Relaxed);
+                (is_standalone && one.lanes.are_open()).then_some(&one.lanes)
+            }
             Self::Cluster(_) => None,
         }
     }

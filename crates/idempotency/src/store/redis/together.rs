@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, sync::LazyLock, time::Duration};
 
+use parking_lot::Mutex;
 use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout_at};
 
@@ -23,6 +24,7 @@ use crate::{
 /// The kinds of steps that go together. Each recognises its own effect, so one of which it is not known whether it was taken can
 /// go again.
 pub(super) struct Lanes {
+    refusal: Arc<Refusal>,
     pub(super) claims: Lane<Calls>,
     pub(super) completions: Lane<Calls>,
     pub(super) looks: Lane<Calls>,
@@ -30,8 +32,13 @@ pub(super) struct Lanes {
 
 pub(super) struct Calls {
     link: Arc<Link>,
+    refusal: Arc<Refusal>,
     script: &'static LazyLock<Script>,
 }
+
+/// When the server last refused a call because of the keys that it had together.
+#[derive(Default)]
+struct Refusal(Mutex<Option<Instant>>);
 
 /// What has become of a step before it goes alone.
 pub(super) struct Attempt {
@@ -53,11 +60,20 @@ pub(super) enum Apart {
 /// What a server says that takes no steps for now. Nothing was done.
 const STATES: [&str; 4] = ["BUSY", "LOADING", "MISCONF", "NOAUTH"];
 
+/// What a server says that may take each key, but not these together: a proxy in front of a cluster, or a server whose user has a right to
+/// some of the keys.
+const REFUSALS: [&str; 2] = ["CROSSSLOT", "NOPERM"];
+
+/// How long all steps go alone after such a refusal. Then one call shows whether the server still refuses.
+const ALONE_FOR: Duration = Duration::from_secs(60);
+
 impl Lanes {
     pub(super) fn new(link: &Arc<Link>) -> Self {
+        let refusal = Arc::<Refusal>::default();
         let lane = |script| {
             Lane::new(Calls {
                 link: Arc::clone(link),
+                refusal: Arc::clone(&refusal),
                 script,
             })
         };
@@ -65,13 +81,21 @@ impl Lanes {
             claims: lane(&script::CLAIM),
             completions: lane(&script::COMPLETE),
             looks: lane(&script::FIND),
+            refusal,
         }
+    }
+
+    /// Whether the server takes calls for several keys, as far as is known.
+    pub(super) fn are_open(&self) -> bool {
+        let refused = *self.refusal.0.lock();
+        refused.is_none_or(|at| at.elapsed() >= ALONE_FOR)
     }
 }
 
 impl Together for Calls {
     /// Calls to a distant server are spread over its round trip, so a step waits for about a quarter of one.
     const TURNS: usize = 4;
+    const IS_EQUAL: bool = false;
 
     type Step = Step;
     type Done = Value;
@@ -84,7 +108,7 @@ impl Together for Calls {
     async fn send(&self, steps: &[Step], deadline: Instant, _: Duration) -> Sent<Self> {
         let replies = match timeout_at(deadline, self.call(steps)).await {
             Ok(Ok(Value::Array(replies))) if replies.len() == steps.len() => replies,
-            Ok(Err(failed)) => return Err(apart(failed)),
+            Ok(Err(failed)) => return Err(self.apart(failed)),
             // A reply of another form, or none before the last caller has left.
             Ok(Ok(_)) | Err(_) => return Err(Apart::Unknown),
         };
@@ -110,20 +134,23 @@ impl Calls {
             called => called,
         }
     }
-}
 
-fn apart(failed: Failure) -> Apart {
-    match failed {
-        Failure::Unconnected(error) => Apart::Failed(failure(error)),
-        // Each of them would wait as long for the same server.
-        Failure::Broken(error) if error.is_timeout() => Apart::Failed(failure(error)),
-        // It is the server's state, whatever the step.
-        Failure::Refused(error) if STATES.iter().any(|state| says(&error, state)) => {
-            Apart::Failed(failure(error))
-        }
-        Failure::Broken(error) | Failure::Refused(error) => {
-            note(error);
-            Apart::Unknown
+    fn apart(&self, failed: Failure) -> Apart {
+        let is_one_of =
+            |error: &RedisError, codes: &[&str]| codes.iter().any(|code| says(error, code));
+        match failed {
+            Failure::Unconnected(error) => Apart::Failed(failure(error)),
+            // Each of them would wait as long for the same server.
+            Failure::Broken(error) if error.is_timeout() => Apart::Failed(failure(error)),
+            // It is the server's state, whatever the step.
+            Failure::Refused(error) if is_one_of(&error, &STATES) => Apart::Failed(failure(error)),
+            Failure::Broken(error) | Failure::Refused(error) => {
+                if is_one_of(&error, &REFUSALS) {
+                    *self.refusal.0.lock() = Some(Instant::now());
+                }
+                note(error);
+                Apart::Unknown
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod steps;
 
 use std::{future::poll_fn, pin::Pin, sync::mpsc, task::Poll};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, maybe_done};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -113,9 +113,9 @@ impl Both {
             Fate::Refused => connection.execute_batch(BROKEN),
             Fate::Committed | Fate::Full => Ok(()),
         });
-        let mut end = Box::pin(end);
+        let mut end = Box::pin(maybe_done(end));
         poll_fn(|context| {
-            drop(end.as_mut().poll(context));
+            let _ = end.as_mut().poll(context);
             Poll::Ready(())
         })
         .await;
@@ -134,6 +134,8 @@ impl Both {
             }
             assert_eq!(found, take(&self.memory, step).await, "{step:?}");
         }
+        // Reads may have responded to all steps, and what follows must not be in a transaction that is refused.
+        end.await;
         let more = |connection: &Connection| pages(connection, "4294967294");
         store.database().write(more).await.expect("more room");
     }
