@@ -54,10 +54,9 @@ async fn main() {
         eprintln!("{}", peer.name);
         let checks = check(peer, &tools, &postgres).await;
         let costs = measure(peer, &tools, &postgres).await;
-        for problem in [costs.as_ref().err(), checks.as_ref().err()] {
-            if let Some(problem) = problem {
-                eprintln!("NOT DONE: {}: {problem}", peer.name);
-            }
+        let problems = [costs.as_ref().err(), checks.as_ref().err()];
+        for problem in problems.into_iter().flatten() {
+            eprintln!("NOT DONE: {}: {problem}", peer.name);
         }
         found.push(Found {
             peer,
