@@ -274,10 +274,11 @@ pub mod __model1 {
 pub mod __database1 {
     pub use crate::store::transaction::CommitFailure;
     pub use crate::store::transaction::Committed;
-    pub use crate::store::transaction::EncodeResponse;
     pub use crate::store::transaction::NewOutcome;
     pub use crate::store::transaction::PendingRecord;
     pub use crate::store::transaction::sealed::Sealed;
+
+    pub type EncodeResponse<V> = crate::store::transaction::EncodeResponse<V>;
 }
 
 /// What makes a simulation repeatable, for this library's tests. Not a public interface; the number changes when it does.

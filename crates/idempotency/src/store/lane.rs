@@ -24,10 +24,6 @@ pub(super) trait Together: Send + Sync + 'static {
     /// its own.
     const TURNS: usize;
 
-    /// Whether a statement goes beside another only with as many steps as that one has. It saves the server work. Where most of the time
-    /// is the way to the server, it would only make steps wait.
-    const IS_EQUAL: bool;
-
     type Step: Send + Sync + 'static;
     /// What a step finds or leaves.
     type Done: Send + 'static;
@@ -81,7 +77,7 @@ pub(super) trait Apart: Send + 'static {
 }
 
 /// The steps of one kind. A step goes at once, alone, as long as hardly any other is under way. Those that arrive while
-/// [`TURNS`](Together::TURNS) statements are, or one with [more steps](Together::IS_EQUAL), go together in the next one.
+/// [`TURNS`](Together::TURNS) statements are go together in the next one.
 ///
 /// A statement for many keys is only a shortcut. A step that it leaves out, or that fails in it, goes alone and outside of
 /// the lane, so that each key has its own errors, its own repetitions, and its own wait for a lock.
@@ -162,10 +158,7 @@ impl<T: Together> Lane<T> {
             }
             let (reply, replied) = oneshot::channel();
             let number = queue.push(step, attempt.deadline(), reply);
-            let patient_until = Instant::now() + queue.patience();
-            // This one may have been missing for a statement.
-            self.0.call_if_worth(queue);
-            (number, patient_until, replied)
+            (number, Instant::now() + queue.patience(), replied)
         };
         loop {
             match timeout_at(attempt.deadline().min(patient_until), &mut replied).await {
@@ -195,7 +188,7 @@ impl<T: Together> Shared<T> {
     }
 
     fn free_turn(self: &Arc<Self>, queue: &mut Queue<T>) -> Option<Turn<T>> {
-        queue.has_turn_for_one().then(|| self.turn(queue))
+        queue.has_turn().then(|| self.turn(queue))
     }
 
     /// Begins the next turn in place of the earliest one, if this step still waits and no task is about to take it. Returns
@@ -219,12 +212,7 @@ impl<T: Together> Shared<T> {
         if !queue.end_turn(ended) {
             return false;
         }
-        self.call_if_worth(queue)
-    }
-
-    /// Begins the next turn if enough steps are waiting for it. Returns whether it has.
-    fn call_if_worth(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<T>>) -> bool {
-        let next = if queue.has_turn() { queue.next() } else { None };
+        let next = queue.next();
         let begins = next.is_some();
         if let Some(runtime) = next {
             self.call(queue, &runtime);
@@ -242,10 +230,14 @@ impl<T: Together> Shared<T> {
     }
 
     /// Takes steps that wait in this runtime. Others of it may have waited for that.
-    fn take(self: &Arc<Self>, turn: u64, runtime: Id) -> Vec<Waiting<T>> {
+    fn take(self: &Arc<Self>, runtime: Id) -> Vec<Waiting<T>> {
         let mut queue = self.queue.lock();
-        let taken = queue.take(turn, runtime);
-        self.call_if_worth(queue);
+        let taken = queue.take(runtime);
+        if queue.has_turn()
+            && let Some(runtime) = queue.next()
+        {
+            self.call(queue, &runtime);
+        }
         taken
     }
 }
@@ -255,7 +247,7 @@ impl<T: Together> Shared<T> {
 /// They wait until this task begins, and are not part of it before. It may stand behind a handler that blocks its thread;
 /// then one of them [overtakes](Shared::overtake) it.
 async fn go<T: Together>(turn: Turn<T>, runtime: Id) {
-    let mut next = turn.lane.take(turn.number, runtime);
+    let mut next = turn.lane.take(runtime);
     if next.len() > 1 {
         go_together(next, turn).await;
     } else if let Some(alone) = next.pop() {

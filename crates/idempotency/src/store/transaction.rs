@@ -73,8 +73,7 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
 pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
 /// Makes the stored outcome of the work's result. If it fails, nothing is committed.
-#[doc(hidden)]
-pub type EncodeResponse<V> = Box<
+pub(crate) type EncodeResponse<V> = Box<
     dyn FnOnce(V) -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> + Send,
 >;
 

@@ -12,20 +12,13 @@ use super::{Reply, Together};
 
 pub(super) struct Queue<T: Together> {
     /// The turns that are under way, the earliest first.
-    turns: Vec<UnderWay>,
+    turns: Vec<u64>,
     /// The number of the last turn, or of the last step that waits.
     last: u64,
     /// The steps that wait, the earliest first.
     waiting: Vec<Waiting<T>>,
     /// How long the slowest of the last statements took that many steps shared, and when it ended.
     slowest: Option<(Duration, Instant)>,
-}
-
-struct UnderWay {
-    number: u64,
-    /// How many steps its statement has; one until it has taken them.
-    steps: usize,
-    began: Instant,
 }
 
 /// A step that waits for its turn. Its caller has left if the reply's receiver is gone.
@@ -63,57 +56,26 @@ const MAX_TOGETHER: usize = 64;
 pub(in crate::store) const MAX_TOGETHER_BYTES: usize = 1 << 20;
 
 impl<T: Together> Queue<T> {
-    /// Whether a step that has just arrived goes at once, alone.
-    pub(super) fn has_turn_for_one(&self) -> bool {
-        if !T::IS_EQUAL {
-            return self.has_room();
-        }
-        self.is_worth_a_turn(1) && self.waiting.iter().all(|it| it.called.is_some())
-    }
-
-    /// Whether those that wait may go beside the statements that are under way.
-    pub(super) fn has_turn(&self) -> bool {
-        self.is_worth_a_turn(self.waiting.len())
-    }
-
-    /// Whether so many steps are worth a statement of their own. Beside one that has more they are not: the server would take longer
-    /// for two than they wait for the next. One that is late says nothing of those that follow.
-    fn is_worth_a_turn(&self, steps: usize) -> bool {
-        if !self.has_room() {
-            return false;
-        }
-        if !T::IS_EQUAL {
-            return true;
-        }
-        let patience = self.patience();
-        let in_time = self.turns.iter().filter(|it| it.began.elapsed() < patience);
-        let most = in_time.map(|it| it.steps).max();
-        most.is_none_or(|most| steps >= most)
-    }
-
-    const fn has_room(&self) -> bool {
+    /// Whether a statement may go beside those that are under way.
+    pub(super) const fn has_turn(&self) -> bool {
         self.turns.len() < T::TURNS
     }
 
     pub(super) fn begin_turn(&mut self) -> u64 {
         let number = self.next_number();
-        self.turns.push(UnderWay {
-            number,
-            steps: 1,
-            began: Instant::now(),
-        });
+        self.turns.push(number);
         number
     }
 
     /// Returns whether it was under way.
     pub(super) fn end_turn(&mut self, number: u64) -> bool {
-        let index = self.turns.iter().position(|turn| turn.number == number);
+        let index = self.turns.iter().position(|turn| *turn == number);
         index.map(|index| self.turns.remove(index)).is_some()
     }
 
     /// Ends a turn that is late, if there is none to spare.
     pub(super) fn end_earliest_turn(&mut self) {
-        if !self.has_room() {
+        if !self.has_turn() {
             self.turns.remove(0);
         }
     }
@@ -195,8 +157,8 @@ impl<T: Together> Queue<T> {
         }
     }
 
-    /// The steps that go in the statement of this turn. They are of one runtime: another one may not be driven for a while.
-    pub(super) fn take(&mut self, turn: u64, runtime: Id) -> Vec<Waiting<T>> {
+    /// The steps that go in one statement. They are of one runtime: another one may not be driven for a while.
+    pub(super) fn take(&mut self, runtime: Id) -> Vec<Waiting<T>> {
         self.forget_those_left();
         let mut room = Room {
             steps: MAX_TOGETHER,
@@ -209,11 +171,7 @@ impl<T: Together> Queue<T> {
             waiting.called = None;
             room.takes(T::bytes(&waiting.step))
         };
-        let taken: Vec<_> = self.waiting.extract_if(.., goes).collect();
-        if let Some(turn) = self.turns.iter_mut().find(|it| it.number == turn) {
-            turn.steps = taken.len();
-        }
-        taken
+        self.waiting.extract_if(.., goes).collect()
     }
 
     const fn next_number(&mut self) -> u64 {

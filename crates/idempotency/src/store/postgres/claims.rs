@@ -134,7 +134,6 @@ impl Claims {
 
 impl Together for Claims {
     const TURNS: usize = TURNS;
-    const IS_EQUAL: bool = true;
 
     type Step = ClaimStep;
     type Done = First;

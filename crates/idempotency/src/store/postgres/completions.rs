@@ -78,7 +78,6 @@ impl Completions {
 
 impl Together for Completions {
     const TURNS: usize = TURNS;
-    const IS_EQUAL: bool = true;
 
     type Step = Completion;
     type Done = IfOwner<SystemTime>;

@@ -69,7 +69,6 @@ impl Looks {
 
 impl Together for Looks {
     const TURNS: usize = TURNS;
-    const IS_EQUAL: bool = true;
 
     type Step = RecordId;
     type Done = Option<Record>;

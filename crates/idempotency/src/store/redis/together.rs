@@ -95,7 +95,6 @@ impl Lanes {
 impl Together for Calls {
     /// Calls to a distant server are spread over its round trip, so a step waits for about a quarter of one.
     const TURNS: usize = 4;
-    const IS_EQUAL: bool = false;
 
     type Step = Step;
     type Done = Value;
