@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// # Errors
 ///
-/// If the server can't be asked.
+/// If the server cannot be asked.
 pub(crate) async fn run(server: &Server) -> Result<Checks, String> {
     Ok(vec![
         equal_requests(server).await?,
@@ -146,7 +146,7 @@ async fn disconnected(server: &Server) -> Result<Verdict, String> {
     let left = async {
         let mut connection = Connection::open(server.port).await?;
         connection.send_only(&booking.bytes()).await?;
-        // Midway in the pause: rows that aren't committed yet can't be seen from here.
+        // Midway in the pause: rows that are not committed yet cannot be seen from here.
         sleep(Duration::from_millis(300)).await;
         Ok::<_, std::io::Error>(())
     };
@@ -210,13 +210,13 @@ async fn send(server: &Server, booking: &Booking) -> Result<Response, String> {
         let mut connection = Connection::open(server.port).await?;
         connection.send(&booking.bytes()).await
     };
-    // A workflow that nobody runs any more is waited for without end.
+    // A workflow that does not run any more is waited for without end.
     let sent = timeout(PATIENCE, sent).await;
     let sent = sent.map_err(|_| "no response".to_owned())?;
     sent.map_err(|error| error.to_string())
 }
 
-/// A booking with a key of its own, sent by the first caller of a server with sessions and otherwise by nobody in particular.
+/// A booking with a key of its own, sent by the first caller of a server with sessions and otherwise without credentials.
 fn new(server: &Server, question: u64) -> Booking {
     Booking {
         key: Some(key(0xc4ec, question)),

@@ -136,12 +136,9 @@ const fn in_python(name: &'static str) -> Peer {
 
 const fn with_rows(name: &'static str, package: &'static str, binary: &'static str) -> Peer {
     Peer {
-        name,
-        describes: "",
-        program: rust(package, binary),
         plain: AXUM_WITH_ROWS,
         bookings: Bookings::Rows,
-        has_sessions: false,
         slice: 300,
+        ..in_rust(name, package, binary)
     }
 }

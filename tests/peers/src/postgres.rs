@@ -23,7 +23,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// # Errors
     ///
-    /// If it isn't installed, or does not start.
+    /// If it is not installed, or does not start.
     pub(crate) fn start() -> Result<Self, String> {
         let started = Self::try_start();
         if let Err(problem) = &started {

@@ -55,7 +55,7 @@ pub(crate) fn text(found: &[Found], cores: usize) -> String {
     table(&mut text, found, Bookings::Rows, false);
     text.push_str("\n![Requests a second, with rows](rows.svg)\n\n## What it protects from\n\n");
     text.push_str(
-        "An effect is one count of the handler, or one row that is committed. In bold is what a client with a payment can't live with: a second effect, \
+        "An effect is one count of the handler, or one row that is committed. In bold is what a client with a payment cannot live with: a second effect, \
          another caller's response, a response to another request, or no response for ten seconds. To run again after 500 and to repeat the 500 are \
          both rules that it can live with.\n\n",
     );

@@ -9,7 +9,7 @@ use std::{
 
 use crate::peer::Program;
 
-/// The programs that are ready, and why others aren't.
+/// The programs that are ready, and why others are not.
 #[derive(Default)]
 pub(crate) struct Tools(BTreeMap<String, Result<(), String>>);
 

@@ -60,8 +60,8 @@ struct Lists {
     order: Order,
 }
 
-/// The largest lists that a thread keeps, in bytes of the form and in members.
-const MAX_KEPT: usize = 4096;
+/// The most bytes that a thread keeps of the form, and of the order: those of some hundred members.
+const MAX_KEPT: usize = 8192;
 
 /// Reads a text and writes its canonical form.
 ///

@@ -18,7 +18,7 @@ use idempotency::conformance::TestStore;
 use tokio::runtime::Builder;
 
 use entries::Entries;
-use fault::Fault;
+use fault::{Fault, Kind};
 use limited::Limited;
 use sentences::rows;
 use wrapper::Marking;
@@ -35,28 +35,10 @@ fn functions() -> BTreeMap<&'static str, Function> {
 }
 
 fn open(fault: Fault) -> TestStore {
-    match fault {
-        Fault::TakesEveryKey
-        | Fault::ReportsRoomForEveryKey
-        | Fault::ForgetsOldKeysWhenFull
-        | Fault::RefusesCompletionsWhenFull
-        | Fault::LetsAScopeFillTheStore
-        | Fault::CallsAFullScopeAFullStore
-        | Fault::CallsAFullStoreAFullScope
-        | Fault::SpendsTheTokenOfARefusedClaim
-        | Fault::KeepsTheRoomOfFreedKeys
-        | Fault::NeverSweeps
-        | Fault::CountsNoOutcomes => Limited::open(Some(fault)),
-        Fault::PassesStepsWithoutAFutureOn
-        | Fault::TakesStepsAndReturnsNothing
-        | Fault::EncodesNoTransactions
-        | Fault::EncodesNoResolutions
-        | Fault::EncodesWithTheToken
-        | Fault::ReplaysEncodedOutcomes
-        | Fault::InspectsEncodedOutcomes
-        | Fault::ListsEncodedOutcomes
-        | Fault::KeepsTheLimitBehindIt => Marking::open(Some(fault)),
-        _ => Entries::open(Some(fault)),
+    match fault.kind() {
+        Kind::Entries => Entries::open(Some(fault)),
+        Kind::Limited => Limited::open(Some(fault)),
+        Kind::Wrapper => Marking::open(Some(fault)),
     }
 }
 

@@ -112,12 +112,13 @@ impl Order {
         Some(ordered)
     }
 
-    /// Forgets everything for another text, and returns how many members there is room for.
+    /// Forgets everything for another text, and returns how many bytes it still takes.
     pub(super) fn clear(&mut self) -> usize {
         self.open.clear();
         self.unsorted.clear();
         self.sorted.clear();
-        self.open.capacity() + self.unsorted.capacity() + self.sorted.capacity()
+        let members = self.open.capacity() + self.sorted.capacity();
+        members * size_of::<Member>() + self.unsorted.capacity() * size_of::<Object>()
     }
 
     /// Copies a part of the form that contains exactly these unsorted objects.

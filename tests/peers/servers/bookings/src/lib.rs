@@ -110,7 +110,7 @@ impl NewBooking {
 
 fn is_first(guest: &str) -> bool {
     static FAILED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-    let mut failed = FAILED.lock().expect("nobody panics with it");
+    let mut failed = FAILED.lock().expect("no thread panics with it");
     failed.get_or_insert_default().insert(guest.to_owned())
 }
 
@@ -163,7 +163,7 @@ pub async fn book(
 ///
 /// # Panics
 ///
-/// If it can't.
+/// If it cannot.
 pub async fn serve(router: Router) {
     let port = env::var("PORT").expect("PORT is set");
     let listener = TcpListener::bind(format!("127.0.0.1:{port}"))

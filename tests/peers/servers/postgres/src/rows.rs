@@ -12,7 +12,7 @@ use sqlx::{
 ///
 /// # Panics
 ///
-/// If it can't.
+/// If it cannot.
 pub async fn pool() -> PgPool {
     let url = env::var("DATABASE_URL").expect("DATABASE_URL is set");
     let mut connection = PgConnection::connect(&url).await.expect("a database");
