@@ -1,9 +1,10 @@
 //! What a step costs, counted on the wire.
 
 use bytes::Bytes;
+use futures_util::future::join;
 use idempotency::{
     FirestoreStore, Store,
-    store::{Claim, IfOwner},
+    store::{Claim, Hold, IfOwner},
 };
 use tests::servers::firestore::FirestoreEmulator;
 
@@ -50,6 +51,88 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
         let replay = claim(&elsewhere, &hold_on(owner.id), &asked).await;
         assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
         assert_eq!(tap.calls(), calls, "a replay elsewhere");
+    }
+}
+
+/// Completes this many new keys, which other processes have not met.
+async fn complete_new(store: &FirestoreStore, many: usize) -> Vec<Hold> {
+    let holds: Vec<_> = (0..many).map(|_| new_hold()).collect();
+    for hold in &holds {
+        let claimed = claim(store, hold, &request("book")).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let done = store.complete(hold, Bytes::from_static(b"booked")).await;
+        assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+    }
+    holds
+}
+
+/// Replays these keys where they have not been met, and returns what each has cost.
+async fn replay_elsewhere(store: &FirestoreStore, tap: &Tap, holds: &[Hold]) -> Vec<usize> {
+    let mut calls = Vec::new();
+    tap.calls();
+    for hold in holds {
+        let replay = claim(store, &hold_on(hold.id), &request("book")).await;
+        assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+        calls.push(tap.calls());
+    }
+    calls
+}
+
+#[tokio::test]
+async fn where_most_unmet_keys_have_records_a_replay_costs_one_call() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let (store, elsewhere) = (connect(&project, &tap).await, connect(&project, &tap).await);
+    let holds = complete_new(&store, 20).await;
+    let replays = replay_elsewhere(&elsewhere, &tap, &holds).await;
+    assert_eq!(replays[..4], [2; 4], "most keys are taken for new at first");
+    assert_eq!(replays[4..], [1; 16]);
+
+    // A new key costs a read more, until most keys are new again: however many were replayed before.
+    let mut claims = Vec::new();
+    for _ in 0..20 {
+        let claimed = claim(&elsewhere, &new_hold(), &request("book")).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        claims.push(tap.calls());
+    }
+    assert_eq!(claims[..13], [2; 13]);
+    assert_eq!(claims[13..], [1; 7]);
+}
+
+/// Both read first that there is no record, and only one can then make it.
+// proves: concurrent-equals-run-once
+#[tokio::test]
+async fn processes_that_read_first_take_a_key_once() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = connect(&project, &tap).await;
+    let (one, other) = (connect(&project, &tap).await, connect(&project, &tap).await);
+    let holds = complete_new(&store, 8).await;
+    for process in [&one, &other] {
+        replay_elsewhere(process, &tap, &holds).await;
+    }
+    for _ in 0..16 {
+        // Replays and new keys in turns, so that both go on reading first.
+        for process in [&one, &other] {
+            let known = complete_new(&store, 1).await;
+            replay_elsewhere(process, &tap, &known).await;
+        }
+        let first = new_hold();
+        let (asked, second) = (request("book"), hold_on(first.id));
+        let claims = join(claim(&one, &first, &asked), claim(&other, &second, &asked)).await;
+        let claims = [claims.0.ok(), claims.1.ok()];
+        let (won, in_flight) = (Some(won(1)), Some(Claim::in_flight(asked)));
+        assert!(
+            claims.contains(&won) && claims.contains(&in_flight),
+            "{claims:?}"
+        );
+        // Each has read, one has made the record, and the other has tried to and read again, or found it at once.
+        let calls = tap.calls();
+        assert!((3..=5).contains(&calls), "{calls}");
     }
 }
 

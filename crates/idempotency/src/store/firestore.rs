@@ -14,6 +14,7 @@ mod record_cache;
 mod server_clock;
 mod step;
 mod transaction;
+mod unmet;
 mod verify;
 mod writes;
 
@@ -41,6 +42,7 @@ use client::Failure;
 use owner::Author;
 use record_cache::RecordCache;
 use step::{Look, Next};
+use unmet::UnmetKeys;
 
 /// What errors and logs call this store.
 const NAME: &str = "firestore";
@@ -64,8 +66,10 @@ const NAME: &str = "firestore";
 ///
 /// Times are the server's: leases and ttls count from when Firestore made the step, and are judged by the time of a
 /// later read. A first run costs two calls, one to claim and one to complete. A replay costs one call if this process
-/// has met the key lately, as it has when the client retries soon, and two otherwise. In transactional mode a first run
-/// costs two calls, a read and the handler's own commit, and a replay costs one.
+/// has met the key lately, as it has when the client retries soon, and two otherwise. While most keys that it has not
+/// met turn out to have records, as after a restart amid retries, it reads before it claims: then such a replay costs
+/// one call too, and a first run three. In transactional mode a first run costs two calls, a read and the handler's own
+/// commit, and a replay costs one.
 ///
 /// # What it needs
 ///
@@ -97,6 +101,7 @@ const NAME: &str = "firestore";
 pub struct FirestoreStore {
     database: FirestoreDatabase,
     record_cache: RecordCache,
+    unmet_keys: UnmetKeys,
     wakeups: Wakeups,
 }
 
@@ -115,6 +120,7 @@ impl FirestoreStore {
         Self {
             database,
             record_cache: RecordCache::default(),
+            unmet_keys: UnmetKeys::default(),
             wakeups: Wakeups::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! How a key is claimed, and how a claim is withdrawn.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 
 use super::{
@@ -29,12 +31,21 @@ impl FirestoreStore {
             origin,
         };
         let anew = |spent| change(1, Bytes::new(), spent, Origin::Own);
-        let first = self.remembered_free(&hold.id, &hold.token);
+        let is_unmet = self.record_cache.get(&hold.id).is_none();
+        let existed = AtomicBool::new(false);
+        // In each order it ends with a change that Firestore makes only if the document is still what the change is based on,
+        // or with what a read found. Each of the two is one moment of the server's, at which the claim takes effect.
+        let first = if is_unmet && self.unmet_keys.probably_exist() {
+            None
+        } else {
+            self.remembered_free(&hold.id, &hold.token)
+        };
         let first = first.map(|(base, spent)| (base, anew(spent)));
         let decide = |look: Look| {
             let Some(found) = look.found else {
                 return Next::Change(Base::Absent, anew(SpentTokens::default()));
             };
+            existed.store(true, Ordering::Relaxed);
             let base = Base::UpdatedAt(found.update_time);
             if found.record.expires_at <= look.now {
                 return Next::Change(base, anew(SpentTokens::default()));
@@ -82,7 +93,11 @@ impl FirestoreStore {
             }),
             _ => unreachable!("a claim makes no other change"),
         };
-        self.step(&hold.id, first, decide, made).await?
+        let claimed = self.step(&hold.id, first, decide, made).await?;
+        if is_unmet {
+            self.unmet_keys.note(existed.into_inner());
+        }
+        claimed
     }
 
     /// A claim that is still in flight finds another document than it is based on, or its own token in it.
