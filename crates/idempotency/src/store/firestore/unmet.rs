@@ -13,7 +13,7 @@ use std::sync::{
 #[derive(Clone, Default)]
 pub(super) struct UnmetKeys(Arc<AtomicI32>);
 
-/// How many claims outweigh all earlier ones.
+/// How far the count goes, so that claims of long ago do not outweigh those of now.
 const MEMORY: i32 = 16;
 
 /// How many more claims must have found a document than not, before the next one reads first: more than chance brings
