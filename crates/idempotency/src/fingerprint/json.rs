@@ -28,7 +28,9 @@ const MAX_DEPTH: usize = 128;
 /// for a number whose power of ten does not fit into 64 bits.
 #[must_use]
 pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
-    str::from_utf8(text).ok()?;
+    if !text.is_ascii() {
+        str::from_utf8(text).ok()?;
+    }
     let mut reader = Reader {
         rest: text,
         lists: LISTS.try_with(Cell::take).unwrap_or_default(),

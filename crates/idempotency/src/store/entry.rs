@@ -6,10 +6,7 @@ mod owner;
 mod resolve;
 mod transition;
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -185,7 +182,16 @@ impl Entry {
     /// Whether the entry has expired, so that nothing is stored for the key any more.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.has_expired(now.into())
+    }
+
+    fn has_expired(&self, now: Moment) -> bool {
         self.expires_at.has_come(now)
+    }
+
+    /// When the entry expires, in the form that this store keeps.
+    pub(super) const fn expiry(&self) -> Moment {
+        self.expires_at
     }
 
     /// What the run has stored: its progress so far, or its outcome; `None` if the key is free.
@@ -197,8 +203,7 @@ impl Entry {
     }
 
     /// Frees the key and spends this token, at least until then. Other spent tokens are remembered for as long as before.
-    fn release_token(&mut self, token: &Token, until: SystemTime) {
-        let until = Moment::from(until);
+    fn release_token(&mut self, token: &Token, until: Moment) {
         self.run = None;
         self.expires_at = if self.spent.is_empty() {
             until
@@ -259,10 +264,4 @@ impl fmt::Debug for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.phase().fmt(formatter)
     }
-}
-
-/// Caps a longer span at a century.
-pub(super) fn later(time: SystemTime, by: Duration) -> SystemTime {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    time + by.min(CENTURY)
 }

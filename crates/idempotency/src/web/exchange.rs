@@ -342,11 +342,15 @@ fn marked(config: &HttpConfig, executed: Executed<Response>) -> Response {
         mut response,
         expires_at,
     } = executed;
-    // A handler may pass on the response of another service, whose fields say nothing of this key.
-    response.headers_mut().remove(&config.replayed);
-    response.headers_mut().remove(&config.expires);
-    if response.extensions().get::<HttpRejection>().is_none() {
-        response.headers_mut().remove(&config.problem);
+    // A handler may pass on the response of another service, whose fields say nothing of this key. Hardly any does, and three
+    // look-ups would take longer than a glance at the few fields of a response.
+    let own = [&config.replayed, &config.expires, &config.problem];
+    if response.headers().keys().any(|name| own.contains(&name)) {
+        response.headers_mut().remove(&config.replayed);
+        response.headers_mut().remove(&config.expires);
+        if response.extensions().get::<HttpRejection>().is_none() {
+            response.headers_mut().remove(&config.problem);
+        }
     }
     let is_unrepeated = response.extensions_mut().remove::<Unrepeated>().is_some();
     if let Some(expires_at) = expires_at.filter(|_| !is_unrepeated) {

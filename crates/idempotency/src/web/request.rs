@@ -282,10 +282,16 @@ impl Complete {
     }
 }
 
+/// The media type of most bodies, exactly as most clients write it.
+const JSON: &[u8] = b"application/json";
+
 /// `type/subtype` in lower case, without parameters.
 fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
     let value = headers.get(header::CONTENT_TYPE);
     let value = value.map_or(b"".as_slice(), HeaderValue::as_bytes);
+    if value == JSON {
+        return JSON.into();
+    }
     let end = value.iter().position(|&byte| byte == b';');
     let essence = value[..end.unwrap_or(value.len())].trim_ascii();
     if essence.iter().any(u8::is_ascii_uppercase) {
@@ -319,5 +325,5 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 fn is_json(essence: &[u8]) -> bool {
-    essence == b"application/json" || essence.ends_with(b"+json")
+    essence == JSON || essence.ends_with(b"+json")
 }

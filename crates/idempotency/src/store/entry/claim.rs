@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::{Change, Entry, Moment, Run, State, Transition, later};
+use super::{Change, Entry, Moment, Run, State, Transition};
 use crate::{
     record::Token,
     store::{Claim, ClaimRequest, Hold, OnLost, StoreError, spent::SpentTokens},
@@ -22,7 +22,7 @@ impl Entry {
         now: SystemTime,
     ) -> Transition<Result<Claim, StoreError>> {
         let mut change = Change::Unchanged;
-        let reply = self.claim_saving(request, now, |_| change = Change::Changed);
+        let reply = self.claim_saving(request, now.into(), |_| change = Change::Changed);
         Transition { reply, change }
     }
 
@@ -31,7 +31,7 @@ impl Entry {
     pub(in crate::store) fn claim_saving(
         &mut self,
         request: ClaimRequest<'_>,
-        now: SystemTime,
+        now: Moment,
         save: impl FnOnce(Moment),
     ) -> Result<Claim, StoreError> {
         let ClaimRequest {
@@ -45,7 +45,7 @@ impl Entry {
         }
         let Some(run) = &mut self.run else {
             self.run = Some(Run::first(request, now));
-            self.expires_at = later(later(now, hold.lease), hold.ttl).into();
+            self.expires_at = now.after(hold.lease).after(hold.ttl);
             save(self.expires_at);
             return Ok(Claim::won(1, Bytes::new()));
         };
@@ -74,9 +74,8 @@ impl Entry {
                     run.token = hold.token;
                     run.is_spent = false;
                     run.attempt += 1;
-                    let until = later(now, hold.lease);
-                    *lease_until = until.into();
-                    self.expires_at = later(until, hold.ttl).into();
+                    *lease_until = now.after(hold.lease);
+                    self.expires_at = lease_until.after(hold.ttl);
                     save(self.expires_at);
                     Ok(Claim::Won {
                         attempt: run.attempt,
@@ -102,12 +101,13 @@ impl Entry {
 
     /// Undoes the claim that this token made, or may yet make; see [`Store::withdraw`](crate::Store::withdraw).
     pub fn withdraw(&mut self, hold: &Hold, now: SystemTime) -> Transition<()> {
+        let now = Moment::from(now);
         self.forget_expired(now);
         if self.is_spent(&hold.token) {
             return Transition::unchanged(());
         }
         // The claim may yet arrive, perhaps after a lease, and its outcome would be stored for a ttl.
-        let forgotten_at = later(later(now, hold.lease), hold.ttl);
+        let forgotten_at = now.after(hold.lease).after(hold.ttl);
         let Some(run) = &mut self.run else {
             self.release_token(&hold.token, forgotten_at);
             return Transition::changed(());
@@ -121,10 +121,10 @@ impl Entry {
                 Transition::ended(())
             }
             State::InFlight { lease_until, .. } if is_own => {
-                *lease_until = now.into();
+                *lease_until = now;
                 run.attempt = (run.attempt - 1).max(1);
                 run.is_spent = true;
-                self.expires_at = later(now, hold.ttl).into();
+                self.expires_at = now.after(hold.ttl);
                 Transition::ended(())
             }
             // The claim may yet arrive, perhaps when this run is lost or its key is free.
@@ -136,8 +136,8 @@ impl Entry {
         }
     }
 
-    fn forget_expired(&mut self, now: SystemTime) {
-        if self.is_expired(now) {
+    fn forget_expired(&mut self, now: Moment) {
+        if self.has_expired(now) {
             self.run = None;
             self.spent = SpentTokens::default();
         }
@@ -151,17 +151,17 @@ impl Entry {
 }
 
 impl Run {
-    fn first(request: ClaimRequest<'_>, now: SystemTime) -> Self {
+    fn first(request: ClaimRequest<'_>, now: Moment) -> Self {
         Self {
             fingerprint: *request.fingerprint,
             token: request.hold.token,
             is_spent: false,
             attempt: 1,
             state: State::InFlight {
-                lease_until: later(now, request.hold.lease).into(),
+                lease_until: now.after(request.hold.lease),
                 progress: Bytes::new(),
             },
-            created_at: Some(now.into()),
+            created_at: Some(now),
             labels: request.hold.labels.clone(),
         }
     }

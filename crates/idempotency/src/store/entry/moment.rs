@@ -16,17 +16,19 @@ const EPOCH: u64 = 1 << 63;
 
 impl Moment {
     /// Whether it has come by then. A time beyond the last one is never known to have come, so that a key stays taken.
-    pub(in crate::store) fn has_come(self, now: SystemTime) -> bool {
-        self.0 != NonZeroU64::MAX && self <= Self::from(now)
+    pub(in crate::store) fn has_come(self, now: Self) -> bool {
+        self.0 != NonZeroU64::MAX && self <= now
+    }
+
+    /// The time after such a span, of which at most a century counts.
+    pub(in crate::store) fn after(self, span: Duration) -> Self {
+        const CENTURY: u64 = 100 * 365 * 86_400 * NANOSECONDS;
+        Self(self.0.saturating_add(nanoseconds(span).min(CENTURY)))
     }
 }
 
 impl From<SystemTime> for Moment {
     fn from(time: SystemTime) -> Self {
-        let nanoseconds = |span: Duration| {
-            let seconds = span.as_secs().saturating_mul(NANOSECONDS);
-            seconds.saturating_add(u64::from(span.subsec_nanos()))
-        };
         let since_start = match time.duration_since(UNIX_EPOCH) {
             Ok(after) => EPOCH.saturating_add(nanoseconds(after)),
             Err(before) => EPOCH.saturating_sub(nanoseconds(before.duration())),
@@ -47,6 +49,11 @@ impl From<Moment> for SystemTime {
 /// Those of a second.
 const NANOSECONDS: u64 = 1_000_000_000;
 
+fn nanoseconds(span: Duration) -> u64 {
+    let seconds = span.as_secs().saturating_mul(NANOSECONDS);
+    seconds.saturating_add(u64::from(span.subsec_nanos()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +73,14 @@ mod tests {
         let far = UNIX_EPOCH + Duration::from_secs(1 << 40);
         assert!(Moment::from(far) > Moment::from(SystemTime::now()));
         assert!(SystemTime::from(Moment::from(far)) < far);
-        assert!(!Moment::from(far).has_come(far));
+        assert!(!Moment::from(far).has_come(far.into()));
+    }
+
+    #[test]
+    fn a_span_of_more_than_a_century_is_one() {
+        let now = Moment::from(SystemTime::now());
+        let century = Duration::from_secs(100 * 365 * 86_400);
+        assert_eq!(now.after(Duration::MAX), now.after(century));
+        assert!(now.after(century) > now.after(century - Duration::from_nanos(1)));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Entry, Moment, State, Transition, later};
+use super::{Entry, Moment, State, Transition};
 use crate::{
     record::Token,
     store::{Hold, IfOwner, spent::SpentTokens},
@@ -13,12 +13,13 @@ use crate::{
 impl Entry {
     /// Extends the hold by its lease from now; see [`Store::renew`](crate::Store::renew).
     pub fn renew(&mut self, hold: &Hold, now: SystemTime) -> Transition<IfOwner<()>> {
+        let now = Moment::from(now);
         let Some((lease_until, _)) = self.hold_of(&hold.token, now) else {
             return Transition::unchanged(IfOwner::NotOwner);
         };
-        let renewed = later(now, hold.lease);
-        *lease_until = renewed.into();
-        self.expires_at = later(renewed, hold.ttl).into();
+        let renewed = now.after(hold.lease);
+        *lease_until = renewed;
+        self.expires_at = renewed.after(hold.ttl);
         Transition::changed(IfOwner::Done(()))
     }
 
@@ -29,7 +30,7 @@ impl Entry {
         progress: Bytes,
         now: SystemTime,
     ) -> Transition<IfOwner<()>> {
-        let Some((_, kept)) = self.hold_of(&hold.token, now) else {
+        let Some((_, kept)) = self.hold_of(&hold.token, now.into()) else {
             return Transition::unchanged(IfOwner::NotOwner);
         };
         // A shorter one is of an earlier time.
@@ -47,6 +48,7 @@ impl Entry {
         progress: Bytes,
         now: SystemTime,
     ) -> Transition<IfOwner<()>> {
+        let now = Moment::from(now);
         if self.is_suspended_by(&hold.token, now) {
             // The same owner repeats a call that was done but whose reply was lost.
             return Transition::unchanged(IfOwner::Done(()));
@@ -54,14 +56,14 @@ impl Entry {
         let Some((lease_until, kept)) = self.hold_of(&hold.token, now) else {
             return Transition::unchanged(IfOwner::NotOwner);
         };
-        *lease_until = now.into();
+        *lease_until = now;
         if progress.len() >= kept.len() {
             *kept = progress;
         }
         if let Some(run) = &mut self.run {
             run.is_spent = true;
         }
-        self.expires_at = later(now, hold.ttl).into();
+        self.expires_at = now.after(hold.ttl);
         Transition::ended(IfOwner::Done(()))
     }
 
@@ -72,6 +74,7 @@ impl Entry {
         outcome: Bytes,
         now: SystemTime,
     ) -> Transition<IfOwner<SystemTime>> {
+        let now = Moment::from(now);
         if self.hold_of(&hold.token, now).is_some() {
             self.complete_as(hold.token, outcome, now, hold.ttl);
             return Transition::ended(IfOwner::Done(self.expires_at()));
@@ -79,7 +82,7 @@ impl Entry {
         // The same owner repeats a completion that was done but whose reply was lost.
         let own = self.run.as_ref().filter(|run| run.token == hold.token);
         let reply = match own.map(|run| &run.state) {
-            Some(State::Completed { .. }) if !self.is_expired(now) => {
+            Some(State::Completed { .. }) if !self.has_expired(now) => {
                 IfOwner::Done(self.expires_at())
             }
             _ => IfOwner::NotOwner,
@@ -89,17 +92,18 @@ impl Entry {
 
     /// Ends the hold without an outcome: the key is free again; see [`Store::release`](crate::Store::release).
     pub fn release(&mut self, hold: &Hold, now: SystemTime) -> Transition<IfOwner<()>> {
+        let now = Moment::from(now);
         if self.hold_of(&hold.token, now).is_none() {
             return Transition::unchanged(IfOwner::NotOwner);
         }
-        self.release_token(&hold.token, later(now, hold.lease));
+        self.release_token(&hold.token, now.after(hold.lease));
         Transition::ended(IfOwner::Done(()))
     }
 
     /// The end of the lease and the progress of the hold, if it is this token's. It stays that also after the lease has lapsed, until
     /// another claim takes over.
-    fn hold_of(&mut self, token: &Token, now: SystemTime) -> Option<(&mut Moment, &mut Bytes)> {
-        if self.is_expired(now) {
+    fn hold_of(&mut self, token: &Token, now: Moment) -> Option<(&mut Moment, &mut Bytes)> {
+        if self.has_expired(now) {
             return None;
         }
         let run = self.run.as_mut()?;
@@ -112,30 +116,24 @@ impl Entry {
         }
     }
 
-    fn is_suspended_by(&self, token: &Token, now: SystemTime) -> bool {
-        let run = self.run.as_ref().filter(|_| !self.is_expired(now));
+    fn is_suspended_by(&self, token: &Token, now: Moment) -> bool {
+        let run = self.run.as_ref().filter(|_| !self.has_expired(now));
         run.is_some_and(|run| {
             run.is_spent && run.token == *token && matches!(run.state, State::InFlight { .. })
         })
     }
 
     /// Stores an outcome. No token of the key is spent any more, because none can take it.
-    pub(super) fn complete_as(
-        &mut self,
-        token: Token,
-        outcome: Bytes,
-        now: SystemTime,
-        ttl: Duration,
-    ) {
+    pub(super) fn complete_as(&mut self, token: Token, outcome: Bytes, now: Moment, ttl: Duration) {
         if let Some(run) = &mut self.run {
             run.token = token;
             run.is_spent = false;
             run.state = State::Completed {
-                at: Some(now.into()),
+                at: Some(now),
                 outcome,
             };
         }
         self.spent = SpentTokens::default();
-        self.expires_at = later(now, ttl).into();
+        self.expires_at = now.after(ttl);
     }
 }

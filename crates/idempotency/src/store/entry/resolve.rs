@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Entry, State, Transition, later};
+use super::{Entry, Moment, State, Transition};
 use crate::{
     labels::Labels,
     record::Token,
@@ -21,7 +21,8 @@ impl Entry {
         fresh: Token,
         now: SystemTime,
     ) -> Transition<IfOwner<()>> {
-        if self.is_expired(now) {
+        let now = Moment::from(now);
+        if self.has_expired(now) {
             return Transition::unchanged(IfOwner::NotOwner);
         }
         let Some(run) = self.run.as_mut().filter(|run| run.token == *seen) else {
@@ -32,11 +33,11 @@ impl Entry {
         match resolution {
             // The token is spent: a claim or a completion by that run may be on its way yet.
             Resolution::Release if !is_completed => {
-                self.release_token(seen, later(now, SPENT_FOR));
+                self.release_token(seen, now.after(SPENT_FOR));
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Forget if is_completed => {
-                self.release_token(seen, later(now, SPENT_FOR));
+                self.release_token(seen, now.after(SPENT_FOR));
                 Transition::ended(IfOwner::Done(()))
             }
             Resolution::Complete { outcome, ttl } if !is_completed => {

@@ -1,9 +1,6 @@
 //! The order in which a part of the memory store forgets its entries.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::SystemTime,
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::store::entry::Moment;
 
@@ -41,7 +38,7 @@ impl Queue {
     }
 
     /// Removes the first entry that is due, and returns when it was.
-    pub(super) fn take_due(&mut self, now: SystemTime) -> Option<Due> {
+    pub(super) fn take_due(&mut self, now: Moment) -> Option<Due> {
         let appended = self.appended.front();
         let other = self.others.first();
         let is_other = match (appended, other) {

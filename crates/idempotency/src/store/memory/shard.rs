@@ -70,9 +70,8 @@ impl Shard {
         id: &RecordId,
         hash: u64,
         entry: Entry,
-        queued_at: SystemTime,
+        queued_at: Moment,
     ) -> (&mut Slot, &mut Queue) {
-        let queued_at = queued_at.into();
         self.queue.add(queued_at, hash);
         let slot = Box::new(Slot {
             id: *id,
@@ -93,7 +92,7 @@ impl Shard {
     pub(super) fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Slot>> {
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some((due, hash)) = self.queue.take_due(now)
+            && let Some((due, hash)) = self.queue.take_due(now.into())
         {
             let is_due = |place: &Place| place.hash == hash && place.slot.queued_at == due;
             let Ok(mut place) = self.places.find_entry(hash, is_due) else {
@@ -103,7 +102,7 @@ impl Shard {
             if slot.entry.is_expired(now) {
                 taken.push(place.remove().0.slot);
             } else {
-                slot.queued_at = slot.entry.expires_at().into();
+                slot.queued_at = slot.entry.expiry();
                 self.queue.add(slot.queued_at, hash);
             }
         }
@@ -116,7 +115,7 @@ impl Slot {
     pub(super) fn claim(
         &mut self,
         request: ClaimRequest<'_>,
-        now: SystemTime,
+        now: Moment,
         hash: u64,
         queue: &mut Queue,
     ) -> Result<Claim, StoreError> {
@@ -133,12 +132,7 @@ impl Slot {
 
     /// Keeps the entry's place in the queue true after a change.
     pub(super) fn requeue(&mut self, hash: u64, queue: &mut Queue) {
-        requeue(
-            hash,
-            queue,
-            &mut self.queued_at,
-            self.entry.expires_at().into(),
-        );
+        requeue(hash, queue, &mut self.queued_at, self.entry.expiry());
     }
 }
 

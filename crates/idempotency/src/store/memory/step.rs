@@ -7,7 +7,7 @@ use crate::{
     Fingerprint,
     record::RecordId,
     store::{
-        Change, Claim, ClaimRequest, Entry, Hold, OnLost, StoreError, Transition, entry::later,
+        Change, Claim, ClaimRequest, Entry, Hold, OnLost, StoreError, Transition, entry::Moment,
     },
 };
 
@@ -30,8 +30,8 @@ impl MemoryStore {
         let mut entry = Entry::default();
         let done = step(&mut entry, now);
         if done.change != Change::Unchanged {
-            let expires_at = entry.expires_at();
-            shard.insert(id, hash, entry, expires_at);
+            let expiry = entry.expiry();
+            shard.insert(id, hash, entry, expiry);
         }
         done.reply
     }
@@ -52,23 +52,24 @@ impl MemoryStore {
         let hash = shard.hash_of(id);
         let was_there = match shard.get_mut(id, hash) {
             Some((slot, queue)) if !slot.entry.needs_room(request, now) => {
-                return slot.claim(request, now, hash, queue);
+                return slot.claim(request, now.into(), hash, queue);
             }
             found => found.is_some(),
         };
         let share = self.make_room(&mut shard, &hold.scope, now)?;
+        let moment = Moment::from(now);
         // It may have been among the expired ones that made room.
         let (slot, queue) = if was_there && shard.get(id).is_some() {
             shard.get_mut(id, hash).expect("it is there")
         } else {
-            shard.insert(id, hash, Entry::default(), later(now, hold.ttl))
+            shard.insert(id, hash, Entry::default(), moment.after(hold.ttl))
         };
         // A record that has expired here takes no room any more.
         let expired = slot.stored();
         if let Some(counted) = slot.share.replace(share) {
             self.give_back(&counted, expired);
         }
-        slot.claim(request, now, hash, queue)
+        slot.claim(request, moment, hash, queue)
     }
 
     /// Counts what a step has changed, and wakes those who wait for it.
