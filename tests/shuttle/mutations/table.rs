@@ -37,9 +37,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a release wakes nobody",
         file: "store/entry/owner.rs",
-        find: "later(now, hold.lease));
+        find: "now.after(hold.lease));
         Transition::ended(IfOwner::Done(()))",
-        replace: "later(now, hold.lease));
+        replace: "now.after(hold.lease));
         Transition::changed(IfOwner::Done(()))",
     },
     Mutation {
