@@ -289,7 +289,7 @@ fn commit(
     if !file.is_in_place() {
         return Err(Arc::new(guard::moved()));
     }
-    loading::refresh(connection, places)?;
+    loading::refresh(connection, file, places)?;
     while let Some(job) = batch.last_mut() {
         run(connection, guard, places, job.as_mut())?;
         if batch.len() >= most || places.is_to_be_read() {
