@@ -9,6 +9,7 @@ mod leaps;
 mod list;
 mod live;
 mod loading;
+mod log;
 mod millis;
 mod new_row;
 mod older;

@@ -23,11 +23,35 @@ const DISK: &str = "IDEMPOTENCY_TEST_SMALL_DISK";
 /// The shell's exit status where it may not mount a disk.
 const NO_DISK: i32 = 96;
 
-/// Runs this test again, on a private disk of two megabytes. Returns whether that was possible.
-fn runs_on_a_small_disk(test: &str) -> bool {
+/// The private disk on which this test runs. Otherwise the test runs again in a process that has one.
+pub(crate) fn small_disk(test: &str, megabytes: u32) -> Option<PathBuf> {
+    let disk = env::var_os(DISK).map(PathBuf::from);
+    if disk.is_none() && !runs_on_a_small_disk(test, megabytes) {
+        let told = b"\n*** SKIPPED: the test of a full disk did not run: no user namespaces\n";
+        drop(io::stderr().write_all(told));
+    }
+    disk
+}
+
+/// Fills the disk, until the file that this makes is removed.
+pub(crate) fn fill(disk: &Path) -> PathBuf {
+    let rest = disk.join("rest");
+    let mut file = File::create(&rest).expect("a file");
+    let full = loop {
+        if let Err(error) = file.write_all(&[0; 512]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    rest
+}
+
+/// Runs this test again, on a private disk of so many megabytes. Returns whether that was possible.
+fn runs_on_a_small_disk(test: &str, megabytes: u32) -> bool {
     let folder = Folder::new();
-    let script =
-        format!("mount -t tmpfs -o size=2m tmpfs \"${DISK}\" || exit {NO_DISK}; exec \"$@\"");
+    let script = format!(
+        "mount -t tmpfs -o size={megabytes}m tmpfs \"${DISK}\" || exit {NO_DISK}; exec \"$@\""
+    );
     let again = Command::new("unshare")
         .args([
             "--user",
@@ -65,15 +89,11 @@ async fn leased(
 // proves: deaf-store-left-quickly
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_done_and_clients_learn_it() {
-    let Some(disk) = env::var_os(DISK) else {
-        let test = "full::on_a_full_disk_nothing_is_done_and_clients_learn_it";
-        if !runs_on_a_small_disk(test) {
-            let told = b"\n*** SKIPPED: the test of a full disk did not run: no user namespaces\n";
-            drop(io::stderr().write_all(told));
-        }
+    let test = "full::on_a_full_disk_nothing_is_done_and_clients_learn_it";
+    let Some(disk) = small_disk(test, 2) else {
         return;
     };
-    let path = Path::new(&disk).join("keys.db");
+    let path = disk.join("keys.db");
     let database = with_bookings(&path).await;
     let store = SqliteStore::new(database.clone()).expect("a store");
     let services = [
@@ -93,14 +113,7 @@ async fn on_a_full_disk_nothing_is_done_and_clients_learn_it() {
         )
         .await;
         assert_eq!(status, StatusCode::CREATED, "{mode}: {body}");
-        let rest = Path::new(&disk).join("rest");
-        let mut file = File::create(&rest).expect("a file");
-        let full = loop {
-            if let Err(error) = file.write_all(&[0; 512]) {
-                break error;
-            }
-        };
-        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        let rest = fill(&disk);
 
         let keys: Vec<_> = (0..8).map(|number| format!("{mode}-{number}")).collect();
         let requests = keys.iter().map(|key| send(&service, key, key.clone()));
@@ -108,7 +121,6 @@ async fn on_a_full_disk_nothing_is_done_and_clients_learn_it() {
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{mode}: {body}");
             assert!(body.contains("commit_failed"), "{mode}: {body}");
         }
-        drop(file);
         fs::remove_file(&rest).expect("room again");
         for key in &keys {
             let (status, body) = send(&service, key, key.clone()).await;

@@ -28,6 +28,7 @@ mod ended;
 mod full;
 mod labels;
 mod live;
+mod log;
 mod opening;
 mod outages;
 #[cfg(unix)]

@@ -102,8 +102,8 @@ impl SqliteDatabase {
     /// or end transactions, nor break a deferred foreign key, which SQLite checks for the whole transaction: then all
     /// work in it is undone, and the next writes are committed one by one. If a statement ends the transaction anyway,
     /// such as an `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all work in it
-    /// is undone, even if the closure does not return the error. SQLite's commit, rollback and update hooks and its authorizer
-    /// belong to this library. The authorizer refuses `attach`, and pragmas that would change how this thread works for
+    /// is undone, even if the closure does not return the error. SQLite's commit, rollback, update and write-ahead log hooks and
+    /// its authorizer belong to this library. The authorizer refuses `attach`, and pragmas that would change how this thread works for
     /// others, such as `query_only`. If the closure sets a time limit for locks or a progress handler, it is removed
     /// afterwards.
     ///

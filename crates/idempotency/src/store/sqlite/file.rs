@@ -35,8 +35,8 @@ const LOCK: &str = ".lock";
 const PREPARED_STATEMENTS: usize = 128;
 
 /// `full` makes a commit survive a power failure, which a response promises. The savepoints of a batch stay out of
-/// temporary files. A long log lets the same page change many times between two checkpoints, which wait for the disk
-/// and hold up the writer. After a burst the log is truncated by the next checkpoint.
+/// temporary files. An upgrade has a long log, in which the same page changes many times before it is moved into the file. From
+/// then on the thread that writes moves it itself. A log that a reader has kept long is truncated when it is begun anew.
 const SET_UP_WRITER: &str = "
     pragma synchronous = full;
     pragma wal_autocheckpoint = 8192;

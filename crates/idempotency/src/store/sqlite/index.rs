@@ -40,8 +40,9 @@ const FORGET_COMPLETE: &str = "delete from idempotency_places where start = x''"
 
 const SET_COMPLETE: &str = "insert into idempotency_places (start, place) values (x'', ?1)";
 
-const OLDER_STARTS_FROM: &str = "
-    select start from idempotency_places where start >= ?1 and start > x'' order by start limit ?2
+/// The row without a start is before the first of these. To say so too would have SQLite read from the first row on.
+const OLDER_STARTS: &str = "
+    select start from idempotency_places where start >= ?1 and start <= ?2 order by start limit ?3
 ";
 
 const MOVE: &str = "
@@ -144,14 +145,17 @@ pub(super) fn move_some(connection: &Connection, places: &Places) -> Result<(), 
     let Some(due) = places.due() else {
         return Ok(());
     };
-    let (passed, until) = passed(connection, &due)?;
-    let entries = places.to_move(&due, &passed, until);
+    let mut entries = places.to_move(&due);
+    let last = entries.last().filter(|_| entries.len() == due.limit);
+    let passed = passed(connection, &due, last.map(|last| last.start))?;
+    entries.retain(|entry| passed.until.is_none_or(|until| entry.start <= until));
+    places.pass(&passed.starts);
     for entry in &entries {
         move_entry(connection, places, entry)?;
     }
     let goes_on = match entries.last() {
         Some(last) if entries.len() == due.limit => Some(last.start),
-        _ => until.and_then(following),
+        _ => passed.until.and_then(following),
     };
     if goes_on.is_none() {
         set_complete(connection, due.up_to)?;
@@ -163,15 +167,24 @@ pub(super) fn move_some(connection: &Connection, places: &Places) -> Result<(), 
 /// How many older ids a round may pass for each record that it may move.
 const PASSED_FOR_EACH: usize = if cfg!(test) { 1 } else { 64 };
 
-/// The next older ids, and the last of them if there are more.
-fn passed(connection: &Connection, due: &Due) -> Result<(Vec<Start>, Option<Start>), Error> {
+/// The older ids that a part of a round comes by.
+struct Passed {
+    starts: Vec<Start>,
+    /// The last of them, if the next part has to go on from there.
+    until: Option<Start>,
+}
+
+/// Those up to the last record that is to be moved, if there is one. To read more in each part would take longer than
+/// the moves.
+fn passed(connection: &Connection, due: &Due, last: Option<Start>) -> Result<Passed, Error> {
     let limit = PASSED_FOR_EACH * due.limit;
-    let mut starts = connection.prepare_cached(OLDER_STARTS_FROM)?;
+    let mut starts = connection.prepare_cached(OLDER_STARTS)?;
     let rows = i64::try_from(limit).unwrap_or(i64::MAX);
-    let passed = starts.query_map(params![due.from, rows], |row| row.get(0))?;
-    let passed: Vec<Start> = passed.collect::<Result<_, _>>()?;
-    let until = passed.last().filter(|_| passed.len() == limit).copied();
-    Ok((passed, until))
+    let last = last.unwrap_or([u8::MAX; 8]);
+    let starts = starts.query_map(params![due.from, last, rows], |row| row.get(0))?;
+    let starts: Vec<Start> = starts.collect::<Result<_, _>>()?;
+    let until = starts.last().filter(|_| starts.len() == limit).copied();
+    Ok(Passed { starts, until })
 }
 
 fn move_entry(connection: &Connection, places: &Places, entry: &Entry) -> Result<(), Error> {

@@ -1,13 +1,18 @@
 //! Reading the index from the file: at the start, and whenever the file may have something else than the index says.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    thread::{self, Scope},
+};
 
 use rusqlite::{Connection, Error, ffi, hooks::Action, params};
 
 use super::{
+    file::LockedFile,
+    guard,
     index::set_complete,
     older::OlderIds,
-    places::{Entry, Places, ROUND},
+    places::{Entry, Places, ROUND, Start},
     upgrade,
 };
 use crate::record::RecordId;
@@ -18,7 +23,8 @@ const DATA_VERSION: &str = "pragma data_version";
 /// index made anew.
 const COMPLETE_UP_TO: &str = "select max(place) from idempotency_places where start = x''";
 
-const OLDER_ENTRIES: &str = "select start, place from idempotency_places where start > x''";
+const OLDER_ENTRIES: &str =
+    "select start, place from idempotency_places where start > ?1 and start <= ?2";
 
 /// From an index that has the places too, so that no record is read. A malformed id, which the table refuses, would
 /// count here and not among the places, so that each start writes those again.
@@ -27,6 +33,9 @@ const RECORDS_UP_TO: &str = "
     from idempotency_records indexed by idempotency_records_by_expiry
     where +place <= ?1
 ";
+
+/// No page is read twice, so few of them stay in memory.
+const READ_ONCE: &str = "pragma cache_size = -1024";
 
 const FIRST: &str = "select min(place) from idempotency_records";
 
@@ -60,7 +69,11 @@ pub(super) fn watch(connection: &Connection, places: &Places) -> Result<(), Erro
 /// not known what the file has.
 ///
 /// No savepoint is open: for one, SQLite would keep in memory what the table had before.
-pub(super) fn refresh(connection: &Connection, places: &Places) -> Result<(), Error> {
+pub(super) fn refresh(
+    connection: &Connection,
+    file: &LockedFile,
+    places: &Places,
+) -> Result<(), Error> {
     if !places.is_in_use() {
         return Ok(());
     }
@@ -73,7 +86,7 @@ pub(super) fn refresh(connection: &Connection, places: &Places) -> Result<(), Er
     // Readers ask this thread from now on, even if it cannot read the file.
     places.distrust();
     let (version, _) = state?;
-    load(connection, places, version)
+    load(connection, file, places, version)
 }
 
 /// What tells whether the file is as it was, and its last place: work that has set its own hook may have added a row.
@@ -101,11 +114,22 @@ struct Tally {
     sum: i64,
 }
 
-fn load(connection: &Connection, places: &Places, version: i64) -> Result<(), Error> {
+/// What a part of the table of older places has.
+struct Older {
+    ids: OlderIds,
+    tally: Tally,
+}
+
+fn load(
+    connection: &Connection,
+    file: &LockedFile,
+    places: &Places,
+    version: i64,
+) -> Result<(), Error> {
     if upgrade::is_unfinished(connection)? {
         return Err(unfinished());
     }
-    let (mut complete_up_to, mut older) = load_older(connection)?;
+    let (mut complete_up_to, mut older) = load_older(connection, file)?;
     let mut recent = Vec::new();
     let mut records = connection.prepare(RECENT)?;
     let mut rows = records.query([complete_up_to])?;
@@ -138,34 +162,46 @@ fn unfinished() -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(text.to_owned()))
 }
 
+/// The middle of all starts. Ids are digests, so either half of the starts has half of the ids.
+const MIDDLE: Start = (u64::MAX / 2).to_be_bytes();
+
 /// What the table of older places has. If it does not have the places of the records, such as after a recovery of the
 /// file, it is emptied.
-fn load_older(connection: &Connection) -> Result<(Option<i64>, OlderIds), Error> {
+///
+/// That takes seconds for millions of keys, so several threads read at the same time. All see one state of the file:
+/// this connection has the right to write, and has not written yet.
+fn load_older(
+    connection: &Connection,
+    file: &LockedFile,
+) -> Result<(Option<i64>, OlderIds), Error> {
     let last = number(connection, LAST)?.unwrap_or_default();
     let first = number(connection, FIRST)?.unwrap_or_default();
     let about = usize::try_from(last.saturating_sub(first)).unwrap_or_default();
-    let mut older = OlderIds::for_about(about);
     let complete_up_to = number(connection, COMPLETE_UP_TO)?;
-    let mut found = Tally::default();
-    let mut entries = connection.prepare(OLDER_ENTRIES)?;
-    let mut rows = entries.query(())?;
-    while let Some(row) = rows.next()? {
-        older.add(row.get(0)?);
-        let place: i64 = row.get(1)?;
-        if complete_up_to.is_some_and(|up_to| place <= up_to) {
-            found.places += 1;
-            found.sum = found.sum.wrapping_add(place & 0xffff_ffff);
-        }
-    }
-    let Some(up_to) = complete_up_to else {
-        return Ok((None, older));
+    let second_half = |connection: &_| {
+        let part: [&[u8]; 2] = [&MIDDLE, &[u8::MAX; 8]];
+        read_part(connection, part, complete_up_to, OlderIds::for_about(about))
     };
-    let expected = connection.query_row(RECORDS_UP_TO, [up_to], |row| {
-        let (places, sum) = (row.get(0)?, row.get(1)?);
-        Ok(Tally { places, sum })
+    let tally = |connection: &_| tally_up_to(connection, complete_up_to);
+    let others = (about > ROUND).then_some(file);
+    let (mut older, second_half, expected) = thread::scope(|scope| {
+        let second_half = read_beside(scope, others, &second_half);
+        let expected = read_beside(scope, others, &tally);
+        let part: [&[u8]; 2] = [&[], &MIDDLE];
+        let older = read_part(connection, part, complete_up_to, OlderIds::for_about(about))?;
+        Ok::<_, Error>((older, second_half(connection)?, expected(connection)?))
     })?;
+    // The other connections have opened the file by its name.
+    if !file.is_in_place() {
+        return Err(guard::moved());
+    }
+    older.ids.add_all(&second_half.ids);
+    let found = Tally {
+        places: older.tally.places + second_half.tally.places,
+        sum: older.tally.sum.wrapping_add(second_half.tally.sum),
+    };
     if found == expected {
-        return Ok((complete_up_to, older));
+        return Ok((complete_up_to, older.ids));
     }
     tracing::warn!(
         places = found.places,
@@ -174,4 +210,59 @@ fn load_older(connection: &Connection) -> Result<(Option<i64>, OlderIds), Error>
     );
     connection.execute(EMPTY, ())?;
     Ok((None, OlderIds::for_about(about)))
+}
+
+/// Begins to read on a thread and a connection of its own, if it is worth that. The result ends it, on this connection if
+/// there was no other.
+fn read_beside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    file: Option<&'scope LockedFile>,
+    read: &'scope (impl Fn(&Connection) -> Result<T, Error> + Sync),
+) -> impl FnOnce(&Connection) -> Result<T, Error> {
+    let begin = |file: &'scope LockedFile| {
+        let beside = move || {
+            let connection = file.reader().ok()?;
+            connection.execute_batch(READ_ONCE).ok()?;
+            Some(read(&connection))
+        };
+        let thread = thread::Builder::new().name("sqlite-loader".into());
+        thread.spawn_scoped(scope, beside).ok()
+    };
+    let begun = file.and_then(begin);
+    move |connection| {
+        let done = begun.and_then(|thread| thread.join().ok().flatten());
+        done.unwrap_or_else(|| read(connection))
+    }
+}
+
+/// Reads the places of the starts behind the first of these up to the second, and adds up those that have to be there.
+fn read_part(
+    connection: &Connection,
+    part: [&[u8]; 2],
+    complete_up_to: Option<i64>,
+    mut ids: OlderIds,
+) -> Result<Older, Error> {
+    let mut tally = Tally::default();
+    let mut entries = connection.prepare(OLDER_ENTRIES)?;
+    let mut rows = entries.query(part)?;
+    while let Some(row) = rows.next()? {
+        ids.add(row.get(0)?);
+        let place: i64 = row.get(1)?;
+        if complete_up_to.is_some_and(|up_to| place <= up_to) {
+            tally.places += 1;
+            tally.sum = tally.sum.wrapping_add(place & 0xffff_ffff);
+        }
+    }
+    Ok(Older { ids, tally })
+}
+
+/// What the records up to this place add up to.
+fn tally_up_to(connection: &Connection, complete_up_to: Option<i64>) -> Result<Tally, Error> {
+    let Some(up_to) = complete_up_to else {
+        return Ok(Tally::default());
+    };
+    connection.query_row(RECORDS_UP_TO, [up_to], |row| {
+        let (places, sum) = (row.get(0)?, row.get(1)?);
+        Ok(Tally { places, sum })
+    })
 }

@@ -37,6 +37,11 @@ impl OlderIds {
         }
     }
 
+    /// Adds what another bitmap for as many ids has.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.bits.add_all(&other.bits);
+    }
+
     pub(super) fn begin_round(&mut self) {
         self.next = Some(Bits::for_about(self.bits.ids.saturating_add(ROUND)));
     }
@@ -81,6 +86,12 @@ impl Bits {
             *word |= bit;
         }
         self.ids += 1;
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        let words = self.words.iter_mut().zip(&other.words);
+        words.for_each(|(word, other)| *word |= other);
+        self.ids += other.ids;
     }
 
     fn has(&self, start: Start) -> bool {

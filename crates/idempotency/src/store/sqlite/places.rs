@@ -190,16 +190,18 @@ impl Places {
         })
     }
 
-    /// The next records of a round, in the order of their ids, if the round has come by these older ids and not beyond
-    /// the last one.
-    pub(super) fn to_move(&self, due: &Due, passed: &[Start], until: Option<Start>) -> Vec<Entry> {
-        let mut state = self.0.lock();
-        passed.iter().for_each(|start| state.older.pass(*start));
+    /// The next records of a round, in the order of their ids.
+    pub(super) fn to_move(&self, due: &Due) -> Vec<Entry> {
+        let state = self.0.lock();
         let entries = state.recent.range(Entry::first_of(due.from)..);
-        let entries = entries
-            .take_while(|entry| until.is_none_or(|until| entry.start <= until))
-            .filter(|entry| entry.place <= due.up_to);
+        let entries = entries.filter(|entry| entry.place <= due.up_to);
         entries.take(due.limit).copied().collect()
+    }
+
+    /// The round comes by these older ids.
+    pub(super) fn pass(&self, starts: &[Start]) {
+        let mut state = self.0.lock();
+        starts.iter().for_each(|start| state.older.pass(*start));
     }
 
     /// They were written to the table of older places, and stay here until that is durable.

@@ -23,6 +23,7 @@ use super::{
     index,
     job::{Call, Job},
     loading,
+    log::Log,
     places::Places,
 };
 
@@ -242,6 +243,7 @@ fn read(connection: &Connection, jobs: &Shared) {
 /// One transaction after the other, each with everything that was queued while the previous one was being made durable.
 fn write(connection: &Connection, file: &LockedFile, places: &Places, inbox: &Inbox) {
     let guard = Guard::default();
+    let mut log = Log::new();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     let mut alone: usize = 0;
     while let Some(first) = inbox.next() {
@@ -252,6 +254,7 @@ fn write(connection: &Connection, file: &LockedFile, places: &Places, inbox: &In
             Ok(()) => {
                 places.commit();
                 batch.drain(..).for_each(|job| job.answer(None));
+                log.move_if_long(connection);
                 continue;
             }
             Err(cause) => cause,
@@ -289,7 +292,7 @@ fn commit(
     if !file.is_in_place() {
         return Err(Arc::new(guard::moved()));
     }
-    loading::refresh(connection, places)?;
+    loading::refresh(connection, file, places)?;
     while let Some(job) = batch.last_mut() {
         run(connection, guard, places, job.as_mut())?;
         if batch.len() >= most || places.is_to_be_read() {
@@ -301,6 +304,7 @@ fn commit(
         }
     }
     move_some(connection, guard, places)?;
+    Log::watch(connection);
     guard.commit(connection)
 }
 
