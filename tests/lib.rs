@@ -1,12 +1,11 @@
 //! What the tests of this workspace share: the servers that they start, the stores on them, faults on the
-//! connections, the log, and what is checked of any bytes.
+//! connections, and the log.
 
 #[path = "../crates/core-api/tests/support/process.rs"]
 pub mod core_api;
 #[path = "../crates/idempotency/tests/support/delegate.rs"]
 pub mod delegate;
 pub mod faulty;
-pub mod fuzz;
 pub mod log;
 pub mod proxy;
 pub mod reply;

@@ -1,30 +1,29 @@
 //! A copy of the workspace, in which faults are made.
 
 use std::{
-    error::Error,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::table::Mutation;
+use crate::{fault::Fault, program::Program};
 
 /// The library's source, from the workspace's folder.
 pub(crate) const SOURCE: &str = "crates/idempotency/src";
 
-/// The copy, with a target folder of its own that stays for the next time.
+/// The copy, with a target folder of its own that stays for the next time: packages of two copies have the same names in one.
 pub(crate) struct Copied {
     root: PathBuf,
-    pub(crate) tree: PathBuf,
-    pub(crate) target: PathBuf,
+    tree: PathBuf,
+    target: PathBuf,
 }
 
 impl Copied {
     /// Copies the files that git knows, as they are now.
-    pub(crate) fn of(root: &Path) -> Result<Self, Box<dyn Error>> {
-        let folder = root.join("target/tests/mutations");
+    pub(crate) fn new() -> io::Result<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations");
         let copied = Self {
-            root: root.to_owned(),
+            root: root().canonicalize()?,
             tree: folder.join("tree"),
             target: folder.join("target"),
         };
@@ -39,32 +38,35 @@ impl Copied {
             "--others",
             "--exclude-standard",
         ]);
-        let listed = git.current_dir(root).output()?;
+        let listed = git.current_dir(&copied.root).output()?;
         if !listed.status.success() {
-            return Err("git does not list the files of the workspace".into());
+            return Err(io::Error::other("git does not list the workspace's files"));
         }
-        for path in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        let paths = String::from_utf8(listed.stdout).map_err(io::Error::other)?;
+        for path in paths.split_terminator('\0') {
             // Those of a folder that is a link, and those that were removed, are not there.
-            if root.join(path).is_file() {
+            if copied.root.join(path).is_file() {
                 copied.copy(Path::new(path))?;
             }
         }
         Ok(copied)
     }
 
-    /// Makes a fault.
-    pub(crate) fn mutate(&self, mutation: &Mutation) -> io::Result<()> {
-        let path = Path::new(SOURCE).join(mutation.file);
-        let source = fs::read_to_string(self.root.join(&path))?;
-        let mutated = source.replacen(mutation.find, mutation.replace, 1);
-        assert_ne!(source, mutated, "{} has no place", mutation.name);
-        fs::write(self.tree.join(path), mutated)
+    /// Builds one of the test programs as it is.
+    pub(crate) fn build(&self, program: &'static str) -> io::Result<Program> {
+        Program::build(program, &self.tree, &self.target)
     }
 
-    /// Makes it good.
-    pub(crate) fn restore(&self, mutation: &Mutation) -> io::Result<()> {
-        let path = Path::new(SOURCE).join(mutation.file);
-        fs::write(self.tree.join(&path), fs::read(self.root.join(&path))?)
+    /// Builds it with the fault.
+    pub(crate) fn build_with(&self, fault: &Fault, program: &'static str) -> io::Result<Program> {
+        let path = Path::new(SOURCE).join(fault.file);
+        let source = fs::read_to_string(self.root.join(&path))?;
+        let mutated = source.replacen(fault.find, fault.replace, 1);
+        assert_ne!(source, mutated, "the fault has no place");
+        fs::write(self.tree.join(&path), mutated)?;
+        let built = self.build(program);
+        fs::write(self.tree.join(&path), source)?;
+        built
     }
 
     fn copy(&self, path: &Path) -> io::Result<()> {
@@ -74,4 +76,9 @@ impl Copied {
         }
         fs::copy(self.root.join(path), to).map(drop)
     }
+}
+
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

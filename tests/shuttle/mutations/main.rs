@@ -1,100 +1,103 @@
 //! Makes one fault after another in a copy of the source, and requires that a test of the schedules or of the model finds it.
 //!
-//! `cargo run -p shuttled --bin mutations`, with a part of a name for some of them only.
+//! `cargo test -p shuttled --test mutations -- --ignored`, with a part of a name for some of them only.
 
 mod copied;
+mod fault;
+mod program;
 mod table;
 
 use std::{
-    env,
-    error::Error,
-    path::Path,
-    process::{Command, ExitCode},
+    collections::BTreeSet,
+    fs,
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
-use copied::Copied;
-use table::MUTATIONS;
+use copied::{Copied, SOURCE, root};
+use fault::{Fault, Finder};
+use table::FAULTS;
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let part = env::args().nth(1).unwrap_or_default();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let copied = Copied::of(&root.canonicalize()?)?;
-    eprintln!("without a fault…");
-    let found = failures(&copied)?;
-    if !found.is_empty() {
-        return Err(format!("without a fault there are failures: {found:?}").into());
-    }
-    let mut unfound = 0;
-    println!("| Fault | Found by |\n|---|---|");
-    for mutation in MUTATIONS.iter().filter(|it| it.name.contains(&part)) {
-        copied.mutate(mutation)?;
-        let found = failures(&copied);
-        copied.restore(mutation)?;
-        let found = found?;
-        unfound += usize::from(found.is_empty());
-        let tests = match found.as_slice() {
-            [] => "**nothing**".to_owned(),
-            [only] => format!("`{only}`"),
-            [first, others @ ..] => format!("`{first}` and {} more", others.len()),
-        };
-        println!("| {} | {tests} |", mutation.name);
-    }
-    Ok(if unfound == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
+/// For one build at a time. While one test runs what it has built, the next one builds.
+static COPIED: LazyLock<Mutex<Copied>> =
+    LazyLock::new(|| Mutex::new(Copied::new().expect("a copy of the workspace")));
 
-/// The tests that fail.
-fn failures(copied: &Copied) -> Result<Vec<String>, Box<dyn Error>> {
-    let tests = "test --package shuttled --test schedules --test model";
-    let run = |arguments: &[&str]| {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut cargo = Command::new(cargo);
-        cargo.args(tests.split(' ')).args(arguments);
-        cargo.current_dir(&copied.tree);
-        cargo.env("CARGO_TARGET_DIR", &copied.target);
-        cargo.output()
+/// Requires that the test which has to find the fault fails with it. If it passes, says which other tests fail.
+fn assert_found(name: &str) {
+    let mut faults = FAULTS.iter();
+    let fault = faults.find(|fault| fault.name == name).expect("a fault");
+    let finder = fault.found_by;
+    let program = {
+        let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.build_with(fault, finder.program())
     };
-    let built = run(&["--no-run"])?;
-    if !built.status.success() {
-        let message = String::from_utf8_lossy(&built.stderr).into_owned();
-        return Err(format!("it does not compile:\n{message}").into());
+    let program = program.expect("a program with the fault");
+    let failures = program.failures(&[finder.test()]).expect("a run");
+    if failures != [finder.test()] {
+        panic!("not found by {}, but by {:?}", finder.test(), all(fault));
     }
-    let ran = run(&["--no-fail-fast"])?;
-    let report = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let failed = report.lines().filter_map(|line| {
-        let test = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-        Some(test.to_owned())
-    });
-    let mut failed: Vec<_> = failed.collect();
-    if failed.is_empty() && !ran.status.success() {
-        // Such as a stack overflow, which ends the whole program.
-        failed.push(format!("{}", ran.status));
-    }
-    Ok(failed)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::{copied::SOURCE, table::MUTATIONS};
-
-    /// A source that changes takes its fault along.
-    // proves: schedules-find-mistakes
-    #[test]
-    fn each_fault_has_its_place_in_the_source() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for mutation in MUTATIONS {
-            let source = fs::read_to_string(root.join(SOURCE).join(mutation.file));
-            let places = source
-                .expect("a source file")
-                .matches(mutation.find)
-                .count();
-            assert_eq!(places, 1, "{}", mutation.name);
-        }
-        assert!(MUTATIONS.len() >= 12);
+/// All tests that find the fault.
+fn all(fault: &Fault) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in ["schedules", "model"] {
+        let program = {
+            let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
+            copied.build_with(fault, name).expect("a program")
+        };
+        found.extend(program.failures(&[]).expect("a run"));
     }
+    found
+}
+
+/// Otherwise they would find anything.
+#[test]
+#[ignore = "builds the library once more: `.ci/run mutations`"]
+fn without_a_fault_nothing_is_found() {
+    for program in ["schedules", "model"] {
+        let finders = FAULTS.iter().map(|fault| fault.found_by);
+        let finders = finders.filter(|finder| finder.program() == program);
+        let tests: BTreeSet<_> = finders.map(Finder::test).collect();
+        let tests: Vec<_> = tests.into_iter().collect();
+        let built = {
+            let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
+            copied.build(program).expect("a program")
+        };
+        let failures = built.failures(&tests).expect("a run");
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+}
+
+/// A source that changes takes its fault along.
+// proves: schedules-find-mistakes
+#[test]
+fn each_fault_has_its_place_in_the_source() {
+    for fault in FAULTS {
+        let source = fs::read_to_string(root().join(SOURCE).join(fault.file));
+        let source = source.expect("a source file");
+        assert_eq!(source.matches(fault.find).count(), 1, "{}", fault.name);
+    }
+    assert!(FAULTS.len() >= 12);
+}
+
+// proves: schedules-find-mistakes
+#[test]
+fn the_readme_has_each_fault_and_the_test_that_finds_it() {
+    let readme = root().join("tests/shuttle/README.md");
+    let readme = fs::read_to_string(readme).expect("a page");
+    let rows = readme
+        .lines()
+        .skip_while(|line| *line != "| Fault | Found by |");
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let rows: Vec<_> = rows.collect();
+    let expected: Vec<_> = FAULTS.iter().map(row).collect();
+    assert_eq!(rows, expected, "{}", expected.join("\n"));
+}
+
+fn row(fault: &Fault) -> String {
+    let found_by = match fault.found_by {
+        Finder::Schedules(test) => format!("`{test}`"),
+        Finder::Model(test) => format!("`{test}`, of the model"),
+    };
+    format!("| {} | {found_by} |", fault.name.replace('_', " "))
 }

@@ -1,91 +1,103 @@
 //! Faults, each as a change of one place in the library's source. Most are faults that this library or another one had.
 
-/// One fault.
-pub(crate) struct Mutation {
-    pub(crate) name: &'static str,
-    /// Under the library's `src`.
-    pub(crate) file: &'static str,
-    /// A text that the file has once.
-    pub(crate) find: &'static str,
-    pub(crate) replace: &'static str,
+use crate::fault::{Fault, Finder};
+
+/// Makes a list of the faults, and of each a test with its name.
+macro_rules! faults {
+    ($($name:ident { file: $file:literal, find: $find:literal, replace: $replace:literal, found_by: $found_by:expr, })*) => {
+        pub(crate) const FAULTS: &[Fault] = &[$(Fault {
+            name: stringify!($name),
+            file: $file,
+            find: $find,
+            replace: $replace,
+            found_by: $found_by,
+        }),*];
+
+        $(
+            #[test]
+            #[ignore = "builds the library once more: `.ci/run mutations`"]
+            fn $name() {
+                crate::assert_found(stringify!($name));
+            }
+        )*
+    };
 }
 
-pub(crate) const MUTATIONS: &[Mutation] = &[
-    Mutation {
-        name: "a completion does not compare the token",
+faults! {
+    a_completion_does_not_compare_the_token {
         file: "store/entry/owner.rs",
         find: "        if self.hold_of(&hold.token, now).is_some() {
             self.complete_as(",
         replace: "        if self.run.as_ref().is_some_and(|run| matches!(run.state, State::InFlight { .. })) {
             self.complete_as(",
-    },
-    Mutation {
-        name: "a release does not compare the token",
+        found_by: Finder::Model("the_protocol_keeps_its_promises_when_lost_runs_are_taken_over"),
+    }
+    a_release_does_not_compare_the_token {
         file: "store/entry/owner.rs",
         find: "        if self.hold_of(&hold.token, now).is_none() {
             return Transition::unchanged(IfOwner::NotOwner);
         }
         self.release_token(",
         replace: "        self.release_token(",
-    },
-    Mutation {
-        name: "a completion wakes nobody",
+        found_by: Finder::Schedules("lost::a_release_whose_reply_is_lost_is_repeated"),
+    }
+    a_completion_wakes_nobody {
         file: "store/entry/owner.rs",
         find: "            return Transition::ended(IfOwner::Done(self.expires_at()));",
         replace: "            return Transition::changed(IfOwner::Done(self.expires_at()));",
-    },
-    Mutation {
-        name: "a release wakes nobody",
+        found_by: Finder::Schedules("one_key::clients_with_one_key_get_the_response_of_one_run"),
+    }
+    a_release_wakes_nobody {
         file: "store/entry/owner.rs",
         find: "now.after(hold.lease));
         Transition::ended(IfOwner::Done(()))",
         replace: "now.after(hold.lease));
         Transition::changed(IfOwner::Done(()))",
-    },
-    Mutation {
-        name: "a withdrawal wakes nobody",
+        found_by: Finder::Schedules("failures::a_run_that_fails_leaves_the_key_to_those_who_wait"),
+    }
+    a_withdrawal_wakes_nobody {
         file: "store/entry/claim.rs",
         find: "                self.release_token(&hold.token, forgotten_at);
                 Transition::ended(())",
         replace: "                self.release_token(&hold.token, forgotten_at);
                 Transition::changed(())",
-    },
-    Mutation {
-        name: "the withdrawal of a take-over removes the record and its steps",
+        found_by: Finder::Schedules("leaving::a_client_that_leaves_keeps_the_key_from_nobody"),
+    }
+    the_withdrawal_of_a_takeover_removes_the_record_and_its_steps {
         file: "store/entry/claim.rs",
         find: "            State::InFlight { progress, .. }
                 if is_own && run.attempt == 1 && progress.is_empty() =>
             {",
         replace: "            State::InFlight { .. } if is_own => {",
-    },
-    Mutation {
-        name: "a take-over does not look at the lease",
+        found_by: Finder::Schedules("leaving::a_client_that_leaves_during_a_take_over_keeps_the_steps"),
+    }
+    a_takeover_does_not_look_at_the_lease {
         file: "store/entry/claim.rs",
         find: "} if lease_until.has_come(now) && run.fingerprint == *fingerprint => match on_lost {",
         replace: "} if run.fingerprint == *fingerprint => match on_lost {",
-    },
-    Mutation {
-        name: "a claim behind its own withdrawal takes the key",
+        found_by: Finder::Schedules("one_key::clients_with_one_key_get_the_response_of_one_run"),
+    }
+    a_claim_behind_its_own_withdrawal_takes_the_key {
         file: "store/entry/claim.rs",
         find: "own.is_some_and(|run| run.token == *token) || self.spent.contains(token)",
         replace: "own.is_some_and(|run| run.token == *token)",
-    },
-    Mutation {
-        name: "a sweep removes the record of a run",
+        found_by: Finder::Model("the_protocol_keeps_its_promises_when_lost_runs_are_taken_over"),
+    }
+    a_sweep_removes_the_record_of_a_run {
         file: "store/memory/shard.rs",
         find: "            if slot.entry.is_expired(now) {",
         replace: "            if true {",
-    },
-    Mutation {
-        name: "one waiter that leaves takes the others with it",
+        found_by: Finder::Schedules("sweep::a_sweep_leaves_the_record_of_a_run"),
+    }
+    one_waiter_that_leaves_takes_the_others_with_it {
         file: "store/wakeups.rs",
         find: "            if waiters.get().count == 0 {
                 waiters.remove();
             }",
         replace: "            waiters.remove();",
-    },
-    Mutation {
-        name: "a waiter looks before it subscribes",
+        found_by: Finder::Schedules("failures::a_run_that_fails_leaves_the_key_to_those_who_wait"),
+    }
+    a_waiter_looks_before_it_subscribes {
         file: "engine/wait.rs",
         find: "        let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
@@ -101,42 +113,42 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
                 return Ok((hold, claimed));
             }
             let mut subscription = self.0.store.subscribe(&hold.id);",
-    },
-    Mutation {
-        name: "a claim that was won is not withdrawn when its client leaves",
+        found_by: Finder::Schedules("failures::a_run_that_fails_leaves_the_key_to_those_who_wait"),
+    }
+    a_claim_that_was_won_is_not_withdrawn_when_its_client_leaves {
         file: "engine/claim.rs",
         find: "        if let Some(claim) = self.claim.take() {
             let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
             claim.withdraw(guard, &self.runtime);
         }",
         replace: "        drop(self.claim.take());",
-    },
-    Mutation {
-        name: "a claim on its way is not withdrawn when its client leaves",
+        found_by: Finder::Schedules("lost::a_claim_whose_reply_is_lost_keeps_the_key_from_nobody"),
+    }
+    a_claim_on_its_way_is_not_withdrawn_when_its_client_leaves {
         file: "engine/claim.rs",
         find: "        withdrawal.runtime.spawn(finishing.in_current_span());",
         replace: "        drop(finishing.in_current_span());",
-    },
-    Mutation {
-        name: "a claim whose reply was lost is not withdrawn",
+        found_by: Finder::Schedules("leaving::a_client_that_leaves_keeps_the_key_from_nobody"),
+    }
+    a_claim_whose_reply_was_lost_is_not_withdrawn {
         file: "engine/claim.rs",
         find: "        Err(error) => error.kind() == StoreErrorKind::Unavailable && error.was_sent(),",
         replace: "        Err(_) => false,",
-    },
-    Mutation {
-        name: "a run ends with its client",
+        found_by: Finder::Schedules("lost::a_claim_whose_reply_is_lost_keeps_the_key_from_nobody"),
+    }
+    a_run_ends_with_its_client {
         file: "engine/detach_on_drop.rs",
         find: "            self.runtime.spawn(run.map(drop));",
         replace: "            drop(run);",
-    },
-    Mutation {
-        name: "a run begins although the reply to its claim was later than its lease",
+        found_by: Finder::Schedules("leaving::a_client_that_leaves_during_a_step_does_not_repeat_it"),
+    }
+    a_run_begins_although_the_reply_to_its_claim_was_later_than_its_lease {
         file: "engine/claimed_run.rs",
         find: "            if !self.hold.is_fresh(sent_at) {",
         replace: "            if false {",
-    },
-    Mutation {
-        name: "a run that lost its key sends its own response",
+        found_by: Finder::Schedules("lapses::a_claim_whose_reply_is_later_than_its_lease_begins_no_second_run"),
+    }
+    a_run_that_lost_its_key_sends_its_own_response {
         file: "engine/finish.rs",
         find: "            );
             IfOwner::NotOwner
@@ -146,9 +158,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             executed(None)
         }
         Err(_) => {",
-    },
-    Mutation {
-        name: "a shutdown looks before it listens",
+        found_by: Finder::Schedules("lapses::clients_get_one_value_although_a_lease_lapses"),
+    }
+    a_shutdown_looks_before_it_listens {
         file: "engine/active_runs.rs",
         find: "            let left = self.left.notified();
             if reached(&self.state.lock()) {
@@ -159,57 +171,57 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
                 return;
             }
             self.left.notified().await;",
-    },
-    Mutation {
-        name: "a duplicate of a transactional run does not look again once it has subscribed",
+        found_by: Finder::Schedules("steps::a_step_that_is_dropped_is_not_repeated"),
+    }
+    a_duplicate_of_a_transactional_run_does_not_look_again_once_it_has_subscribed {
         file: "engine/transactional.rs",
         find: "        if local_lock.running().is_none() {
             return Ok(());
         }",
         replace: "",
-    },
-    Mutation {
-        name: "the end of a transactional run wakes nobody",
+        found_by: Finder::Schedules("local_locks::a_client_that_leaves_a_transactional_run_keeps_the_lock_from_nobody"),
+    }
+    the_end_of_a_transactional_run_wakes_nobody {
         file: "engine/local_locks.rs",
         find: "        if self.began.is_some() {
             self.keys.wakeups.wake(&self.id);
         }",
         replace: "",
-    },
-    Mutation {
-        name: "a step that is dropped midway is not kept",
+        found_by: Finder::Schedules("local_locks::a_client_that_leaves_a_transactional_run_keeps_the_lock_from_nobody"),
+    }
+    a_step_that_is_dropped_midway_is_not_kept {
         file: "execution/step.rs",
         find: "        DetachOnDrop::new(step)
             .await
             .unwrap_or_else(|panic| resume_unwind(panic))",
         replace: "        step.await",
-    },
-    Mutation {
-        name: "a run that fails does not wait for its steps",
+        found_by: Finder::Schedules("steps::a_step_that_is_dropped_is_not_repeated"),
+    }
+    a_run_that_fails_does_not_wait_for_its_steps {
         file: "execution/step.rs",
         find: "        if protection.steps.under_way.load(Ordering::SeqCst) == 0 {
             return self.persist_steps().await;",
         replace: "        if !protection.is_transactional {
             return self.persist_steps().await;",
-    },
-    Mutation {
-        name: "two steps at the same time store over each other",
+        found_by: Finder::Schedules("steps::a_step_that_is_dropped_is_not_repeated"),
+    }
+    two_steps_at_the_same_time_store_over_each_other {
         file: "execution/step.rs",
         find: "        let mut progress = self.progress.lock().await;
         progress.push(name, result);",
         replace: "        let mut progress = self.progress.lock().await.clone();
         progress.push(name, result);",
-    },
-    Mutation {
-        name: "an unconfirmed commit counts as undone",
+        found_by: Finder::Schedules("steps::steps_at_the_same_time_are_all_kept"),
+    }
+    an_unconfirmed_commit_counts_as_undone {
         file: "execution/commit.rs",
         find: "        if !self.is_shared() {
             return Err(CommitError::Unknown(failure));",
         replace: "        if self.is_shared() {
             return Err(CommitError::Failed(failure));",
-    },
-    Mutation {
-        name: "the check of an unconfirmed commit only reads",
+        found_by: Finder::Schedules("transactions::a_commit_whose_confirmation_is_lost_counts"),
+    }
+    the_check_of_an_unconfirmed_commit_only_reads {
         file: "engine/commit_status.rs",
         find: "            let claimed = with_store_timeout(
                 store,
@@ -219,42 +231,43 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             if matches!(claimed, Claim::Won { .. }) {",
         replace: "            let found = with_store_timeout(store, store.inspect(&hold.id)).await?;
             if found.is_none() {",
-    },
-    Mutation {
-        name: "the check of an unconfirmed commit under a lease only reads",
+        found_by: Finder::Schedules("http_transactions::a_commit_that_its_handler_drops_midway_counts_or_never_arrives"),
+    }
+    the_check_of_an_unconfirmed_commit_under_a_lease_only_reads {
         file: "engine/commit_status.rs",
         find: "            if with_store_timeout(store, store.renew(&entry.hold)).await? == IfOwner::Done(()) {",
         replace: "            let found = with_store_timeout(store, store.inspect(&entry.hold.id)).await?;
             if found.is_some_and(|found| matches!(found.phase, crate::record::Phase::InFlight { .. })) {",
-    },
-    Mutation {
-        name: "a run begins beside another one that is about to commit",
+        found_by: Finder::Schedules("transactions::a_late_commit_under_a_lease_counts_or_never_arrives"),
+    }
+    a_run_begins_beside_another_one_that_is_about_to_commit {
         file: "engine/local_locks.rs",
         find: "        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {",
         replace: "        if key.ended != self.ended {",
-    },
-    Mutation {
-        name: "the failure of a transaction is sent although an equal run has committed",
+        found_by: Finder::Schedules("transactions::one_of_two_processes_commits"),
+    }
+    the_failure_of_a_transaction_is_sent_although_an_equal_run_has_committed {
         file: "engine/transactional.rs",
         find: "                Ok(Some(_)) => return IfOwner::NotOwner,",
         replace: "                Ok(Some(_)) => None,",
-    },
-    Mutation {
-        name: "a commit that its run drops midway counts as none",
+        found_by: Finder::Schedules("transactions::a_transaction_that_fails_on_an_equal_runs_row_gets_its_value"),
+    }
+    a_commit_that_its_run_drops_midway_counts_as_none {
         file: "execution/ended.rs",
         find: "            CommitState::Committing { is_shared: true } => return None,",
         replace: "            CommitState::Committing { is_shared: true } => Ended::Open,",
-    },
-    Mutation {
-        name: "a commit that its handler drops midway counts as none",
+        found_by: Finder::Schedules("transactions::a_commit_that_its_run_drops_midway_counts_or_never_arrives"),
+    }
+    a_commit_that_its_handler_drops_midway_counts_as_none {
         file: "web/attempt.rs",
         find: "            let ended = execution.resolved().await;",
         replace: "            let ended = Ended::Open;",
-    },
-    Mutation {
-        name: "a piece of a response that comes later is missing",
+        found_by: Finder::Schedules("http_transactions::a_commit_that_its_handler_drops_midway_counts_or_never_arrives"),
+    }
+    a_piece_of_a_response_that_comes_later_is_missing {
         file: "web/saved_response.rs",
         find: "            Ok(Some(frame)) => unread.add(frame?),",
         replace: "            Ok(Some(_)) => {}",
-    },
-];
+        found_by: Finder::Schedules("http::all_requests_get_one_response"),
+    }
+}

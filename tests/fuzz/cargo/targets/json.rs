@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| fuzz::json::check(bytes));
+fuzz_target!(|bytes: &[u8]| fuzzed::json::check(bytes));

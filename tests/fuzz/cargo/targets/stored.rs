@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| fuzz::stored::check(bytes));
+fuzz_target!(|bytes: &[u8]| fuzzed::stored::check(bytes));

@@ -1,4 +1,4 @@
-//! Inputs that are made of others, in an order that does not change.
+//! Inputs that are made of others, in the order that a seed has.
 
 /// Endless.
 pub(crate) struct Mutations<'a> {
@@ -7,11 +7,10 @@ pub(crate) struct Mutations<'a> {
 }
 
 impl<'a> Mutations<'a> {
-    pub(crate) const fn of(corpus: &'a [Vec<u8>]) -> Self {
-        Self {
-            corpus,
-            state: 0x9E37_79B9_7F4A_7C15,
-        }
+    pub(crate) const fn of(corpus: &'a [Vec<u8>], seed: u64) -> Self {
+        // An odd factor, so that seeds next to each other begin far apart, and none but the last one begins with 0, which would stay 0.
+        let state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self { corpus, state }
     }
 
     /// A number below this one, by the xorshift generator.
@@ -50,8 +49,9 @@ impl<'a> Mutations<'a> {
                 let part = self.part();
                 input.splice(at..end, part);
             }
+            // Many times: limits are on the length of numbers and names, and on depth.
             4 => {
-                let again = input[at..end].to_vec();
+                let again = input[at..end].repeat(1 + self.below(16));
                 input.splice(at..at, again);
             }
             _ if at < input.len() => input[at] ^= 1 << self.below(8),

@@ -1,8 +1,0 @@
-//! Functions over bytes, each of which panics where a promise is broken. `tests/fuzzed` gives them the files of `tests/fuzz/corpus` and what
-//! it makes of them; `fuzz/cargo/` has programs for cargo-fuzz that call the same functions.
-
-pub mod exact_json;
-pub mod http;
-pub mod json;
-pub mod key;
-pub mod stored;
