@@ -2,13 +2,15 @@
 //!
 //! Every result is a ratio to, or is shown next to, the same service without protection in the same run, because times
 //! of one machine mean nothing on another. `-- sqlite postgres` selects parts, and `-- --quick` only shows that all parts
-//! work.
+//! work. `-- --latency` measures the times of single requests instead, and with `--beside=PROGRAM` those of another build of this
+//! program too, in turns.
 
 mod bookings;
 mod client;
 mod counts;
 mod cpu;
 mod firestore;
+mod latency;
 mod memory;
 mod plain;
 mod postgres;
@@ -23,7 +25,7 @@ mod stalls;
 mod turns;
 mod wire;
 
-use std::env;
+use std::{env, path::PathBuf};
 
 use tokio::runtime::Builder;
 
@@ -50,20 +52,29 @@ fn main() {
     if let Some((server::SERVE, what)) = arguments.split_first().map(|(it, rest)| (&**it, rest)) {
         return server::run(what);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let parts: Vec<_> = arguments.iter().filter(|it| *it != "--quick").collect();
-    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        panic!("`{unknown}` is none of the parts {PARTS:?}");
+    let (mut parts, mut beside) = (Vec::new(), None);
+    let (mut quick, mut latency) = (false, false);
+    for argument in &arguments {
+        match argument.as_str() {
+            "--quick" => quick = true,
+            "--latency" => latency = true,
+            part if PARTS.contains(&part) => parts.push(part),
+            other => match other.strip_prefix("--beside=") {
+                Some(program) => beside = Some(PathBuf::from(program)),
+                None => panic!("`{other}` is no option and none of the parts {PARTS:?}"),
+            },
+        }
     }
     let rounds = if quick { 1 } else { 7 };
     let effort = Effort { rounds, quick };
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         for part in PARTS {
-            if !parts.is_empty() && !parts.iter().any(|it| *it == part) {
+            if !parts.is_empty() && !parts.contains(&part) {
                 continue;
             }
             match part {
+                _ if latency => latency::measure(part, effort, beside.clone()).await,
                 "memory" => memory::measure(effort).await,
                 "size" => size::measure(effort),
                 "stalls" => stalls::measure(effort).await,

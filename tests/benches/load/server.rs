@@ -4,6 +4,7 @@ use std::{
     env,
     io::{BufRead, BufReader, Lines, Write, stdin},
     net::SocketAddr,
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio, exit},
     thread,
     time::Duration,
@@ -30,6 +31,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let program = env::current_exe().expect("the path of this program");
+        Self::start_of(&program, arguments)
+    }
+
+    /// That of another build of this program.
+    pub(crate) fn start_of(program: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
             .arg(SERVE)
             .args(arguments)

@@ -26,8 +26,8 @@ impl Program {
         cargo.current_dir(tree).env("CARGO_TARGET_DIR", target);
         let built = cargo.output()?;
         let report = String::from_utf8_lossy(&built.stdout);
-        let executables = report.lines().filter_map(executable);
-        let Some(executable) = executables.last().filter(|_| built.status.success()) else {
+        let mut executables = report.lines().filter_map(executable);
+        let Some(executable) = executables.next_back().filter(|_| built.status.success()) else {
             let message = String::from_utf8_lossy(&built.stderr).into_owned();
             return Err(io::Error::other(format!("it does not compile:\n{message}")));
         };
