@@ -117,6 +117,15 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
         Reply::to(signed).await.status(),
         "500 Internal Server Error"
     );
+    // It is told of the signature whatever else is wrong, in any order.
+    let signed = server
+        .booking("k")
+        .header("x-api-key", "ann")
+        .header("x-api-key", "bob");
+    let signed = signed.header("signature-input", "sig=();keyid=\"ann\"");
+    Reply::to(signed)
+        .await
+        .assert_problem("idempotency_misconfigured");
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 
     // A signature next to a constant token does not change the caller. Without a key, the caller is not determined.

@@ -40,15 +40,20 @@ pub(super) fn caller<'a>(
 ) -> Result<Caller<'a>, Problem> {
     let credentials = &config.credentials;
     let authorization = authorization(credentials, headers)?;
+    let is_signed = || {
+        headers
+            .keys()
+            .any(|name| name.as_str() == "signature-input")
+    };
+    if authorization.is_none() && is_signed() {
+        return Err(not_told_apart("Signature"));
+    }
     let session = match &credentials.cookies {
         Cookies::Session(name) => session(headers, name),
         Cookies::Undecided | Cookies::Ignored => Vec::new(),
     };
     let mut others = Vec::new();
     for name in headers.keys() {
-        if authorization.is_none() && name.as_str() == "signature-input" {
-            return Err(not_told_apart("Signature"));
-        }
         if credentials.is_credential(name.as_str()) {
             let value = single(headers, name)?;
             if !is_missing(value) {

@@ -230,8 +230,12 @@ fn read_beside<'scope, T: Send + 'scope>(
     };
     let begun = file.and_then(begin);
     move |connection| {
+        // What another connection cannot read, this one may.
         let done = begun.and_then(|thread| thread.join().ok().flatten());
-        done.unwrap_or_else(|| read(connection))
+        match done {
+            Some(Ok(done)) => Ok(done),
+            Some(Err(_)) | None => read(connection),
+        }
     }
 }
 

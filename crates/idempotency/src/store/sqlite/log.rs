@@ -46,16 +46,19 @@ impl Log {
     /// A part that cannot be moved is still in the log, and durable there.
     pub(super) fn move_if_long(&mut self, connection: &Connection) {
         let length = LENGTH.get();
-        if length < self.due_at {
+        if length < self.due_at - PART {
             // It was begun anew.
-            if length < self.due_at - PART {
-                self.due_at = PART;
-            }
+            self.due_at = PART;
+        }
+        if length < self.due_at {
             return;
         }
-        // If a reader needs it, or the disk is full, not with each commit from now on.
-        self.due_at = length.saturating_add(PART);
+        // Readers that overlap may leave only few moments at which nothing of the log is needed, so a long one is tried more often.
+        let step = if length < 4 * PART { PART } else { PART / 8 };
+        self.due_at = length.saturating_add(step);
         if let Err(error) = move_all(connection) {
+            // Such as that the disk is full, which is not tried with each commit from now on.
+            self.due_at = length.saturating_add(PART);
             tracing::warn!(
                 error = %Causes(&error),
                 "the log of a SQLite file could not be moved into it, and grows until it can",
