@@ -1,6 +1,7 @@
 //! Makes one fault after another in a copy of the source, and requires that a test of the schedules or of the model finds it.
 //!
-//! `cargo test -p shuttled --test mutations -- --ignored`, with a part of a name for some of them only.
+//! `cargo test -p shuttled --test mutations`, with a part of a name for some of them only. Each builds the library once more, so this is a
+//! stage of its own, `.ci/run mutations`, and not among the tests of `tests/run`.
 
 mod copied;
 mod fault;
@@ -52,7 +53,6 @@ fn all(fault: &Fault) -> Vec<String> {
 
 /// Otherwise they would find anything.
 #[test]
-#[ignore = "builds the library once more: `.ci/run mutations`"]
 fn without_a_fault_nothing_is_found() {
     for program in ["schedules", "model"] {
         let finders = FAULTS.iter().map(|fault| fault.found_by);

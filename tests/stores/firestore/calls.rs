@@ -134,6 +134,11 @@ async fn processes_that_read_first_take_a_key_once() {
         let calls = tap.calls();
         assert!((3..=5).contains(&calls), "{calls}");
     }
+    // They have read first to the end: a new key costs the read too.
+    for process in [&one, &other] {
+        let claimed = claim(process, &new_hold(), &request("book")).await;
+        assert_eq!((claimed.ok(), tap.calls()), (Some(won(1)), 2));
+    }
 }
 
 #[tokio::test]

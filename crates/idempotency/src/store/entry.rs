@@ -185,7 +185,7 @@ impl Entry {
         self.has_expired(now.into())
     }
 
-    fn has_expired(&self, now: Moment) -> bool {
+    pub(super) fn has_expired(&self, now: Moment) -> bool {
         self.expires_at.has_come(now)
     }
 

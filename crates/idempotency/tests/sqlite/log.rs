@@ -64,6 +64,25 @@ async fn the_log_is_moved_in_small_parts_whatever_hooks_the_application_sets() {
     assert!(beginnings(&folder) >= 4);
 }
 
+/// Reads until the sender is dropped, and returns how many rows it saw at first and in the end.
+async fn reader(database: &SqliteDatabase) -> (mpsc::Sender<()>, JoinHandle<(i64, i64)>) {
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let (started, running) = oneshot::channel();
+    let database = database.clone();
+    let reading = tokio::spawn(async move {
+        let read = database.read(move |connection| {
+            connection.execute_batch("begin")?;
+            let before = rows(connection)?;
+            started.send(()).expect("a test that waits");
+            gone_on.recv().expect_err("a sender that is dropped");
+            Ok((before, rows(connection)?))
+        });
+        read.await.expect("a read")
+    });
+    running.await.expect("a reader that sees a state");
+    (go_on, reading)
+}
+
 /// A reader that stays keeps the log, and nothing is lost. When it is gone the log is moved as before.
 // proves: sqlite-log-in-parts
 #[tokio::test]
@@ -72,22 +91,7 @@ async fn a_reader_keeps_what_it_sees_and_the_log_is_moved_when_it_is_gone() {
     let database = with_pages(&folder.file()).await;
     write_pages(&database, PART / 2).await;
     let written = i64::try_from(PART / 2 / PAGES_PER_WRITE).expect("a small number");
-    let (go_on, gone_on) = mpsc::channel::<()>();
-    let (started, running) = oneshot::channel();
-    let reading = tokio::spawn({
-        let database = database.clone();
-        async move {
-            let read = database.read(move |connection| {
-                connection.execute_batch("begin")?;
-                let before = rows(connection)?;
-                started.send(()).expect("a test that waits");
-                gone_on.recv().expect_err("a sender that is dropped");
-                Ok((before, rows(connection)?))
-            });
-            read.await.expect("a read")
-        }
-    });
-    running.await.expect("a reader that sees a state");
+    let (go_on, reading) = reader(&database).await;
     let before = beginnings(&folder);
     write_pages(&database, 3 * PART).await;
     assert_eq!(beginnings(&folder), before, "the reader needs it");
@@ -105,6 +109,22 @@ async fn a_reader_keeps_what_it_sees_and_the_log_is_moved_when_it_is_gone() {
     drop(database);
     let file = Connection::open(folder.file()).expect("a connection");
     assert_eq!(rows(&file).expect("a count"), all);
+}
+
+/// Readers that overlap leave few moments at which nothing of it is needed.
+// proves: sqlite-log-in-parts
+#[tokio::test]
+async fn a_long_log_is_moved_soon_after_its_reader_is_gone() {
+    let folder = Folder::new();
+    let database = with_pages(&folder.file()).await;
+    let (go_on, reading) = reader(&database).await;
+    let before = beginnings(&folder);
+    write_pages(&database, 5 * PART).await;
+    assert_eq!(beginnings(&folder), before, "the reader needs it");
+    drop(go_on);
+    reading.await.expect("no panic");
+    write_pages(&database, PART / 4).await;
+    assert_eq!(beginnings(&folder), before + 1);
 }
 
 /// The log has room for more commits, but the file cannot grow.

@@ -20,7 +20,7 @@ use idempotency::{
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 mod batches;
 mod clocks;

@@ -90,16 +90,17 @@ impl Shard {
         reason = "the boxes are the table's own, and only they are moved"
     )]
     pub(super) fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Slot>> {
+        let now = Moment::from(now);
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some((due, hash)) = self.queue.take_due(now.into())
+            && let Some((due, hash)) = self.queue.take_due(now)
         {
             let is_due = |place: &Place| place.hash == hash && place.slot.queued_at == due;
             let Ok(mut place) = self.places.find_entry(hash, is_due) else {
                 continue;
             };
             let slot = &mut place.get_mut().slot;
-            if slot.entry.is_expired(now) {
+            if slot.entry.has_expired(now) {
                 taken.push(place.remove().0.slot);
             } else {
                 slot.queued_at = slot.entry.expiry();
