@@ -65,6 +65,10 @@ fn main() {
             },
         }
     }
+    assert!(
+        latency || beside.is_none(),
+        "`--beside` is for `--latency` only"
+    );
     let rounds = if quick { 1 } else { 7 };
     let effort = Effort { rounds, quick };
     let runtime = Builder::new_current_thread().enable_all().build();
