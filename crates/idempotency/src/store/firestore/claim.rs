@@ -31,15 +31,12 @@ impl FirestoreStore {
             origin,
         };
         let anew = |spent| change(1, Bytes::new(), spent, Origin::Own);
-        let is_unmet = self.record_cache.get(&hold.id).is_none();
+        let remembered = self.remembered_free(&hold.id, &hold.token);
+        let is_unmet = matches!(remembered, Some((Base::Absent, _)));
         let existed = AtomicBool::new(false);
         // In each order it ends with a change that Firestore makes only if the document is still what the change is based on,
         // or with what a read found. Each of the two is one moment of the server's, at which the claim takes effect.
-        let first = if is_unmet && self.unmet_keys.probably_exist() {
-            None
-        } else {
-            self.remembered_free(&hold.id, &hold.token)
-        };
+        let first = remembered.filter(|_| !is_unmet || !self.unmet_keys.probably_exist());
         let first = first.map(|(base, spent)| (base, anew(spent)));
         let decide = |look: Look| {
             let Some(found) = look.found else {
